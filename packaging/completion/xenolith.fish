@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+# fish completion for xenolith
+
+set -l verbs init backup restore list show verify scrub rehearse stats key help version
+complete -c xenolith -f
+complete -c xenolith -n "not __fish_seen_subcommand_from $verbs" -a init -d "make a new store"
+complete -c xenolith -n "not __fish_seen_subcommand_from $verbs" -a backup -d "back up disks of a VM as one saveset"
+complete -c xenolith -n "not __fish_seen_subcommand_from $verbs" -a restore -d "restore a disk, all disks, or a VM as XVA"
+complete -c xenolith -n "not __fish_seen_subcommand_from $verbs" -a list -d "list the savesets of a store"
+complete -c xenolith -n "not __fish_seen_subcommand_from $verbs" -a show -d "show everything about a saveset"
+complete -c xenolith -n "not __fish_seen_subcommand_from $verbs" -a verify -d "decrypt and check what savesets need"
+complete -c xenolith -n "not __fish_seen_subcommand_from $verbs" -a scrub -d "read the whole store and check its checksums"
+complete -c xenolith -n "not __fish_seen_subcommand_from $verbs" -a rehearse -d "restore a saveset into nothing"
+complete -c xenolith -n "not __fish_seen_subcommand_from $verbs" -a stats -d "show what the store holds"
+complete -c xenolith -n "not __fish_seen_subcommand_from $verbs" -a key -d "add, list, remove and export keys"
+complete -c xenolith -n "not __fish_seen_subcommand_from $verbs" -a help -d "show help"
+complete -c xenolith -n "not __fish_seen_subcommand_from $verbs" -a version -d "show the version"
+
+complete -c xenolith -s s -l store -x -a "(__fish_complete_directories)" -d "the store"
+complete -c xenolith -l passphrase-file -r -F -d "read the passphrase from a file"
+complete -c xenolith -l passphrase-command -x -d "run a command for the passphrase"
+complete -c xenolith -l key-file -r -F -d "use the content of a file as key"
+complete -c xenolith -l recovery-key-file -r -F -d "read the recovery key from a file"
+complete -c xenolith -l json -d "print one JSON object per line"
+complete -c xenolith -s q -l quiet -d "no progress and no notices"
+complete -c xenolith -s h -l help -d "show help"
+
+complete -c xenolith -n "__fish_seen_subcommand_from init" -l readable -d "the passphrase restores too"
+complete -c xenolith -n "__fish_seen_subcommand_from init" -l sealed -d "only the recovery key restores"
+complete -c xenolith -n "__fish_seen_subcommand_from init" -l recovery-file -r -F -d "write the recovery key to a file"
+complete -c xenolith -n "__fish_seen_subcommand_from init" -l no-recovery-check -d "do not ask a line back"
+complete -c xenolith -n "__fish_seen_subcommand_from init" -l slot-name -x -d "name of the first key"
+
+complete -c xenolith -n "__fish_seen_subcommand_from backup init restore" -F
+complete -c xenolith -n "__fish_seen_subcommand_from backup list" -l vm -x -d "name of the VM"
+complete -c xenolith -n "__fish_seen_subcommand_from backup" -l vm-uuid -x -d "UUID of the VM"
+complete -c xenolith -n "__fish_seen_subcommand_from backup" -l exclude -x -d "leave a disk out"
+complete -c xenolith -n "__fish_seen_subcommand_from backup" -l name -x -d "name of the saveset"
+complete -c xenolith -n "__fish_seen_subcommand_from backup list" -l tag -x -d "tag of the saveset"
+complete -c xenolith -n "__fish_seen_subcommand_from backup" -l note -x -d "note to keep"
+complete -c xenolith -n "__fish_seen_subcommand_from backup" -l format -x -a "raw vhd xva qcow2 vmdk vhdx nbd"
+complete -c xenolith -n "__fish_seen_subcommand_from backup" -l compression -x -a "auto none zstd"
+complete -c xenolith -n "__fish_seen_subcommand_from backup" -l verify-new -x -a "off sample all"
+complete -c xenolith -n "__fish_seen_subcommand_from backup" -l limit-rate -x -d "bytes to read per second"
+complete -c xenolith -n "__fish_seen_subcommand_from backup" -l no-compare -d "do not compare with the previous saveset"
+complete -c xenolith -n "__fish_seen_subcommand_from backup restore verify scrub rehearse" -l lanes -x -d "worker threads"
+
+complete -c xenolith -n "__fish_seen_subcommand_from restore" -l format -x -a "raw vhd nbd"
+complete -c xenolith -n "__fish_seen_subcommand_from restore" -l overwrite -d "write over the target"
+complete -c xenolith -n "__fish_seen_subcommand_from restore" -l keep-going -d "on damage write all that is whole"
+complete -c xenolith -n "__fish_seen_subcommand_from restore" -l xva -d "write the whole saveset as an XVA"
+complete -c xenolith -n "__fish_seen_subcommand_from restore" -l xva-checksum -x -a "xxhash sha1"
+complete -c xenolith -n "__fish_seen_subcommand_from show" -l document -x -d "write a document to standard output"
+
+complete -c xenolith -n "__fish_seen_subcommand_from key" -a "add list remove export"
+complete -c xenolith -n "__fish_seen_subcommand_from key" -l name -x -d "name of the key"
+complete -c xenolith -n "__fish_seen_subcommand_from key" -l new-passphrase-file -r -F -d "new passphrase"
+complete -c xenolith -n "__fish_seen_subcommand_from key" -l new-passphrase-command -x -d "command for the new passphrase"
+complete -c xenolith -n "__fish_seen_subcommand_from key" -l new-key-file -r -F -d "new key file"
+complete -c xenolith -n "__fish_seen_subcommand_from key" -l paper -d "show the recovery key again"
+complete -c xenolith -n "__fish_seen_subcommand_from key" -s n -l dry-run -d "only say what would be done"
+complete -c xenolith -n "__fish_seen_subcommand_from key" -l yes -d "do not ask"
