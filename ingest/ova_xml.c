@@ -5,6 +5,7 @@
 #include "ingest/ova_xml.h"
 
 #include <libxml/xmlreader.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -288,8 +289,7 @@ static enum err_code element_end(struct walker *w, struct err *err)
 	switch (w->elements[--w->element_count]) {
 	case ELEMENT_NAME:
 		/* A name that is too long is none of ours; cut, it could not become one of ours either. */
-		strncpy(w->name, w->text, KEY_MAX);
-		w->name[KEY_MAX] = '\0';
+		snprintf(w->name, sizeof(w->name), "%.*s", KEY_MAX, w->text);
 		return ERR_OK;
 	case ELEMENT_VALUE:
 		return value_end(w, err);

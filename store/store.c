@@ -140,6 +140,17 @@ enum err_code store_load_index(struct store *store, struct err *err)
 	return ERR_OK;
 }
 
+/* The user should know when data goes through the page cache: it is slower, and reading back proves less. */
+static void note_buffered(struct store *store)
+{
+	struct io_file *file;
+	if (io_open(store->io, "log-a", IO_READ | IO_DIRECT, &file, NULL) != ERR_OK)
+		return;
+	if (!file->direct)
+		store_add_notice(store, "the store's file system does not allow O_DIRECT: everything goes through the page cache");
+	io_file_close(file);
+}
+
 static enum err_code open_unlocked(struct store *store, const struct unlock *unlock, struct err *err)
 {
 	TRY(keys_unlock(store->io, &store->config.id, unlock, &store->keys, err));
@@ -150,6 +161,7 @@ static enum err_code open_unlocked(struct store *store, const struct unlock *unl
 	TRY(commit_log_open(store->io, store->keys, store->mode == STORE_WRITE, &store->log, notice, err));
 	if (*notice)
 		store_add_notice(store, "%s", notice);
+	note_buffered(store);
 	TRY(record_opener_new(&store->opener, err));
 	if (store->mode == STORE_WRITE)
 		TRY(store_recover(store, err));
