@@ -153,8 +153,9 @@ void options_print_help(const struct option_row *rows)
 {
 	for (const struct option_row *row = rows; row && row->name; row++) {
 		char left[128];
-		char letter[] = {row->letter ? '-' : ' ', row->letter ? row->letter : ' ', row->letter ? ',' : ' ',
-				 '\0'};
+		char letter[4] = "   ";
+		if (row->letter)
+			snprintf(letter, sizeof(letter), "-%c,", row->letter);
 		snprintf(left, sizeof(left), "  %s --%s%s%s", letter, row->name, row->value ? " " : "",
 			 row->value ? row->value : "");
 		if (strlen(left) >= HELP_COLUMN)

@@ -107,7 +107,7 @@ json_t *output_json_text(const char *text)
 	char clean[1024];
 	size_t n = 0;
 	for (const char *p = text; *p && n + 1 < sizeof(clean); p++)
-		clean[n++] = (*p & 0x80) ? '?' : *p;
+		clean[n++] = (char)((*p & 0x80) ? '?' : *p);
 	clean[n] = '\0';
 	return json_string(clean);
 }
@@ -147,11 +147,19 @@ enum err_code output_finish(struct output *output, struct err *err)
 	return err_set(err, err_code_of_errno(errno), errno, "can't write the results");
 }
 
+char *output_duration(double seconds, char dst[static SIZE_TEXT_SIZE])
+{
+	if (seconds >= 10)
+		return duration_format((uint64_t)(seconds + 0.5), dst);
+	snprintf(dst, SIZE_TEXT_SIZE, "%.2fs", seconds);
+	return dst;
+}
+
 char *output_clean(const char *text, char *dst, size_t size)
 {
 	size_t n = 0;
 	for (; text[n] && n + 1 < size; n++)
-		dst[n] = (unsigned char)text[n] < 0x20 || text[n] == 0x7f ? '?' : text[n];
+		dst[n] = (char)((unsigned char)text[n] < 0x20 || text[n] == 0x7f ? '?' : text[n]);
 	dst[n] = '\0';
 	return dst;
 }

@@ -8,6 +8,7 @@
 #define APPLIANCE_OUTPUT_H
 
 #include "base/err.h"
+#include "base/size.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -55,6 +56,9 @@ void output_error(struct output *output, const struct err *err);
 
 /* Flushes the results. ERR_IO or ERR_NO_SPACE if they did not reach their reader. */
 MUST_CHECK enum err_code output_finish(struct output *output, struct err *err);
+
+/* "0.25s" below ten seconds, then as duration_format of base/size.h. Returns dst. */
+char *output_duration(double seconds, char dst[static SIZE_TEXT_SIZE]);
 
 /* Copies `text` to `dst` with control characters as '?', cut at `size`. Returns dst. */
 char *output_clean(const char *text, char *dst, size_t size);

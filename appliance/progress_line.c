@@ -65,6 +65,9 @@ char *progress_line_format(const struct progress *progress, const char *what, do
 		stored_text[SIZE_TEXT_SIZE];
 	char time_text[SIZE_TEXT_SIZE + 8];
 	char amount[64];
+	const char *phase = phase_of(progress);
+	if (what && strcmp(what, phase) == 0)
+		what = NULL;
 	size_format(done, done_text);
 	if (total)
 		snprintf(amount, sizeof(amount), "%5.1f%%  %s of %s",
@@ -75,8 +78,8 @@ char *progress_line_format(const struct progress *progress, const char *what, do
 	double left = seconds_left(done, total, rate);
 	duration_format((uint64_t)(left >= 0 ? left + 0.5 : elapsed_s), time_text);
 	snprintf(dst, PROGRESS_TEXT_SIZE, "%s%s%s  %s  %s/s  written %s  %s%s", what ? what : "", what ? ": " : "",
-		 phase_of(progress), amount, size_format(rate > 0 ? (uint64_t)rate : 0, rate_text),
-		 size_format(stored, stored_text), time_text, left >= 0 ? " left" : "");
+		 phase, amount, size_format(rate > 0 ? (uint64_t)rate : 0, rate_text), size_format(stored, stored_text),
+		 time_text, left >= 0 ? " left" : "");
 	return dst;
 }
 

@@ -74,8 +74,7 @@ void restore_summary(const struct invocation *invocation, const char *verb, cons
 	size_format(sums->data_bytes, data);
 	size_format((uint64_t)((double)sums->data_bytes / (seconds > 0.001 ? seconds : 0.001)), rate);
 	output_text(invocation->output, "%s: %" PRIu64 " disk%s of %s, %s of data in %s, %s/s", verb, sums->disks,
-		    sums->disks == 1 ? "" : "s", size, data, duration_format((uint64_t)(seconds + 0.5), duration),
-		    rate);
+		    sums->disks == 1 ? "" : "s", size, data, output_duration(seconds, duration), rate);
 	if (sums->lost_blocks)
 		output_text(invocation->output, "%" PRIu64 " blocks of 64 KiB are lost and read as zeroes",
 			    sums->lost_blocks);

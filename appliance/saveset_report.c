@@ -157,14 +157,11 @@ static void print_times(struct output *output, const struct saveset *saveset, co
 	print_field(output, "stop", clock_format_local(saveset->stop_unix_s, time));
 	if (seconds < 0)
 		seconds = (double)kept_duration(saveset);
-	duration_format((uint64_t)(seconds + 0.5), duration);
 	if (seconds < 0.001) {
 		print_field(output, "duration", "less than a second");
 		return;
 	}
-	if (seconds < 10)
-		snprintf(duration, sizeof(duration), "%.2fs", seconds);
-	output_text(output, "%-11s%s, %s/s read", "duration", duration,
+	output_text(output, "%-11s%s, %s/s read", "duration", output_duration(seconds, duration),
 		    size_format((uint64_t)((double)total->read / seconds), rate));
 }
 

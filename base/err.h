@@ -60,6 +60,12 @@ enum err_code err_code_of_errno(int os_errno);
 /* The code's stable name for machines, such as "no-space". Never NULL. */
 const char *err_code_name(enum err_code code);
 
+#ifdef __clang_analyzer__
+/* The analyzer sees one file at a time: this tells it that setting an error gives an error. */
+#define err_set(err, code, ...) ((void)(err_set)((err), (code), __VA_ARGS__), (code))
+#define err_errno(err, ...) ((void)(err_errno)((err), __VA_ARGS__), ERR_IO)
+#endif
+
 /* Runs `call`; if it does not return ERR_OK, returns its code from the current function. */
 #define TRY(call)                               \
 	do {                                    \

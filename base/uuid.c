@@ -56,7 +56,7 @@ bool hex_parse(const char *text, void *dst, size_t n)
 			return false;
 	uint8_t *out = dst;
 	for (size_t i = 0; i < n; i++)
-		out[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
+		out[i] = (uint8_t)((unsigned)hex_digit(text[2 * i]) << 4 | (unsigned)hex_digit(text[2 * i + 1]));
 	return true;
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "bench/primitives_internal.h"
+#include "store/compress_level.h"
 #include "store/segment.h"
 
 #include <sodium.h>
@@ -37,7 +38,7 @@ static enum err_code seal_all(struct record_set *set, ZSTD_CCtx *compressor, str
 			      struct err *err)
 {
 	TRY(aead_set_key(aead, set->key, err));
-	ZSTD_CCtx_setParameter(compressor, ZSTD_c_compressionLevel, set->level);
+	compress_level_set(compressor, set->level);
 	size_t at = 0;
 	for (size_t i = 0; i < set->sample->count; i++) {
 		const uint8_t *block = set->sample->data + i * BLOCK_SIZE;
@@ -116,7 +117,7 @@ enum err_code primitive_worker_init(struct primitive_worker *w, const struct rec
 	memset(w->output, 0, GROUP * 2 * (size_t)BLOCK_SIZE);
 	memset(w->zeroes, 0, GROUP * (size_t)BLOCK_SIZE);
 	memset(w->columns, 0, PARITY_SIZE);
-	ZSTD_CCtx_setParameter(w->compressor, ZSTD_c_compressionLevel, set->level);
+	compress_level_set(w->compressor, set->level);
 	randombytes_buf(key, sizeof(key));
 	chunk_hasher_init(&w->hasher, key);
 	TRY(aead_new(aead_preferred(), &w->seal, err));

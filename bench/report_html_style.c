@@ -23,7 +23,7 @@ const char report_html_style[] =
 	"padding-bottom:.3rem}p{margin:.3rem 0}.dim{color:var(--dim)}small{color:var(--dim)}\n"
 	".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:.8rem;margin:1.2rem 0}"
 	".card{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:.8rem 1rem}"
-	".card b{display:block;font-size:1.7rem;line-height:1.2;font-variant-numeric:tabular-nums}\n"
+	".card b{display:block;font-size:1.5rem;line-height:1.3;white-space:nowrap;font-variant-numeric:tabular-nums}\n"
 	".row{display:grid;grid-template-columns:11.5rem 1fr 15rem;gap:.8rem;align-items:center;padding:.45rem 0;"
 	"border-bottom:1px solid var(--line)}.row>:last-child{font-variant-numeric:tabular-nums;font-size:.88rem}"
 	"@media(max-width:46rem){.row{grid-template-columns:1fr;gap:.2rem}}\n"
@@ -43,7 +43,7 @@ const char report_html_style[] =
 	"1rem}\n"
 	".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;"
 	"width:100%}"
-	"th{text-align:right;font-weight:600;color:var(--dim)}td,th{padding:.25rem .6rem;border-bottom:1px solid "
+	"th{text-align:right;font-weight:600;color:var(--dim)}td,th{padding:.25rem .45rem;border-bottom:1px solid "
 	"var(--line);"
 	"white-space:nowrap}td{text-align:right}td:first-child,th:first-child{text-align:left}"
 	"code{font-size:.88em;overflow-wrap:anywhere}.good{color:var(--good)}.weak{color:var(--weak)}\n";

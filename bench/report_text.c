@@ -4,7 +4,7 @@
 #include "base/size.h"
 #include "store/chunk_hash.h"
 
-#include <string.h>
+#include <inttypes.h>
 
 static void print_head(FILE *out, const struct bench *b)
 {
@@ -88,40 +88,43 @@ static void print_scenarios(FILE *out, const struct bench_summary *s)
 	      out);
 }
 
-static void print_rooflines(FILE *out, const struct bench_summary *s)
+static void print_roofline(FILE *out, const struct scenario_summary *c)
 {
-	fputs("\nRooflines: max(CPU seconds / lanes, disk seconds)\n", out);
-	for (size_t i = 0; i < s->scenario_count; i++) {
-		const struct scenario_summary *c = &s->scenarios[i];
-		fprintf(out, "%s, %u lanes: CPU %.2f s / %u, disk %.2f s; CPU = %s\n", scenario_title(c->scenario),
-			c->lanes, c->roofline_cpu_s, c->lanes, c->disk_s, roofline_formula(c->scenario));
-		for (size_t t = 0; t < c->roofline.term_count; t++) {
-			const struct roofline_term *term = &c->roofline.terms[t];
-			fprintf(out, "    %-18s %9.1f MB x %6.3f ns/B = %6.3f s\n", term->stage, term->bytes / 1e6,
-				term->ns_per_byte, term->bytes * term->ns_per_byte / 1e9);
-		}
+	fprintf(out, "%s, %u lanes: max(CPU %.2f s / %u, disk %.2f s)\n  CPU = %s\n", scenario_title(c->scenario),
+		c->lanes, c->roofline_cpu_s, c->lanes, c->disk_s, roofline_formula(c->scenario));
+	for (size_t t = 0; t < c->roofline.term_count; t++) {
+		const struct roofline_term *term = &c->roofline.terms[t];
+		fprintf(out, "    %-18s %9.1f MB x %6.3f ns/B = %6.3f s\n", term->stage, term->bytes / 1e6,
+			term->ns_per_byte, term->bytes * term->ns_per_byte / 1e9);
 	}
 }
 
-static void print_stages(FILE *out, const struct bench_summary *s)
+static void print_stages(FILE *out, const struct scenario_summary *c)
 {
-	fputs("\nWhere the lanes' time went, seconds summed over lanes (share)\n", out);
+	double lane_s = (double)c->times.lane_ns / 1e9;
+	fprintf(out, "  lanes' time: %.2f s, %.2f of them on a CPU\n", lane_s, (double)c->times.lane_cpu_ns / 1e9);
+	for (unsigned stage = 0; stage < STAGE_COUNT; stage++)
+		if (c->times.ns[stage] > 0)
+			fprintf(out, "    %-18s %8.3f s (%4.1f%%)\n", stage_name((enum stage)stage),
+				(double)c->times.ns[stage] / 1e9,
+				lane_s > 0 ? (double)c->times.ns[stage] / 1e7 / lane_s : 0);
+	fprintf(out,
+		"  memory: peak %.0f MiB, %.0f when it began, lanes' buffers %.0f; index %.1f MiB for %" PRIu64
+		" chunks\n",
+		(double)c->peak_memory / (double)MIB, (double)c->start_memory / (double)MIB,
+		(double)c->buffer_memory / (double)MIB, (double)c->index_memory / (double)MIB, c->index_chunks);
+}
+
+/* Of each scenario the one with the most lanes; the rest is in the JSON and HTML reports. */
+static void print_details(FILE *out, const struct bench_summary *s)
+{
+	fputs("\nRooflines and stages, with the most lanes\n", out);
 	for (size_t i = 0; i < s->scenario_count; i++) {
 		const struct scenario_summary *c = &s->scenarios[i];
-		double lane_s = (double)c->times.lane_ns / 1e9;
-		fprintf(out, "%s, %u lanes: %.2f lane seconds, %.2f of them on a CPU\n", scenario_title(c->scenario),
-			c->lanes, lane_s, (double)c->times.lane_cpu_ns / 1e9);
-		for (unsigned stage = 0; stage < STAGE_COUNT; stage++)
-			if (c->times.ns[stage] > 0)
-				fprintf(out, "    %-18s %8.3f (%5.1f%%)\n", stage_name((enum stage)stage),
-					(double)c->times.ns[stage] / 1e9,
-					lane_s > 0 ? (double)c->times.ns[stage] / 1e7 / lane_s : 0);
-		fprintf(out,
-			"    memory: peak %.0f MiB, %.0f when it began, lanes' buffers %.0f; index %.1f MiB for %llu "
-			"chunks\n",
-			(double)c->peak_memory / (double)MIB, (double)c->start_memory / (double)MIB,
-			(double)c->buffer_memory / (double)MIB, (double)c->index_memory / (double)MIB,
-			(unsigned long long)c->index_chunks);
+		if (i + 1 < s->scenario_count && s->scenarios[i + 1].scenario == c->scenario)
+			continue;
+		print_roofline(out, c);
+		print_stages(out, c);
 	}
 }
 
@@ -132,8 +135,7 @@ void report_text(FILE *out, const struct bench *b, const struct bench_summary *s
 	print_disk(out, b, s);
 	if (!s->scenario_count)
 		return;
-	print_rooflines(out, s);
-	print_stages(out, s);
+	print_details(out, s);
 	print_scenarios(out, s);
 	for (size_t l = 1; l < b->options.lane_count; l++)
 		if (s->speedup[l] > 0)

@@ -4,17 +4,25 @@
 #include "store/segment.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* Parity is made of everything in a segment but itself. */
 #define COVERED_SHARE ((double)SEGMENT_COLUMNS / (SEGMENT_COLUMNS + SEGMENT_PARITY_COLUMNS))
 
+/* Adds a term; a stage that has one already gets more bytes. */
 static void add(struct roofline *r, const char *stage, double bytes, double ns_per_byte)
 {
-	assert(r->term_count < ROOFLINE_TERMS_MAX);
+	if (bytes <= 0)
+		return;
 	r->cpu_s += bytes * ns_per_byte / 1e9;
-	if (bytes > 0)
-		r->terms[r->term_count++] =
-			(struct roofline_term){.stage = stage, .bytes = bytes, .ns_per_byte = ns_per_byte};
+	for (size_t i = 0; i < r->term_count; i++) {
+		if (strcmp(r->terms[i].stage, stage) != 0)
+			continue;
+		r->terms[i].bytes += bytes;
+		return;
+	}
+	assert(r->term_count < ROOFLINE_TERMS_MAX);
+	r->terms[r->term_count++] = (struct roofline_term){.stage = stage, .bytes = bytes, .ns_per_byte = ns_per_byte};
 }
 
 static void add_primitive(struct roofline *r, enum primitive primitive, double bytes, const struct lane_costs *costs)

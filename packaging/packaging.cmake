@@ -16,7 +16,7 @@ foreach(page ${man_pages})
   list(APPEND man_outputs ${output})
   install(FILES ${output} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
 endforeach()
-set(changelog ${CMAKE_CURRENT_BINARY_DIR}/man/changelog.gz)
+set(changelog ${CMAKE_CURRENT_BINARY_DIR}/man/changelog.Debian.gz)
 add_custom_command(OUTPUT ${changelog}
   COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/man
   COMMAND ${GZIP_PROGRAM} -9nc ${CMAKE_CURRENT_SOURCE_DIR}/packaging/debian/changelog > ${changelog}
@@ -47,8 +47,8 @@ set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "qemu-utils")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
-" Xenolith backs up the disks of virtual machines: raw images and block devices,
- VHDs, XVA exports, everything that QEMU reads, and NBD servers. Their blocks are
- stored once, compressed and encrypted, in an append-only store, and are checked
- against a keyed hash when they are restored.")
+"Xenolith backs up the disks of virtual machines: raw images and block devices,
+VHDs, XVA exports, everything that QEMU reads, and NBD servers. Their blocks
+are stored once, compressed and encrypted, in an append-only store, and are
+checked against a keyed hash when they are restored.")
 include(CPack)

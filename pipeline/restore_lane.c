@@ -57,6 +57,7 @@ struct restore_lane {
 	unsigned slot_count;
 	struct opened_block group[CHUNK_HASH_LANES];
 	unsigned group_count;
+	struct fetch_guess guess;
 	bool drained;
 	struct stage_times times;
 };
@@ -83,6 +84,7 @@ void restore_lane_release(struct restore_lane *lane, struct stage_times *times)
 	stage_times_add(times, &lane->times);
 	for (unsigned i = 0; i < LEAVES; i++)
 		fetch_plan_release(&lane->leaves[i].plan);
+	segment_unref(lane->guess.segment);
 	record_opener_free(lane->opener);
 	arena_release(&lane->arena);
 }
@@ -143,7 +145,7 @@ static enum err_code claim_leaf(struct restore_lane *lane, struct err *err)
 	leaf->next_run = 0;
 	leaf->write_count = 0;
 	leaf->plan.item_count = 0;
-	TRY(fetch_plan_make(&leaf->plan, lane->job, &leaf->claim, err));
+	TRY(fetch_plan_make(&leaf->plan, lane->job, &leaf->claim, &lane->guess, err));
 	leaf->runs_left = leaf->plan.run_count;
 	lane->times.ns[STAGE_LOOKUP] += clock_mono_ns() - start;
 	return ERR_OK;

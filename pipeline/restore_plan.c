@@ -46,7 +46,8 @@ static void make_runs(struct fetch_plan *plan)
 	}
 }
 
-enum err_code fetch_plan_make(struct fetch_plan *plan, struct restore_job *job, struct restore_claim *claim, struct err *err)
+enum err_code fetch_plan_make(struct fetch_plan *plan, struct restore_job *job, struct restore_claim *claim,
+			      struct fetch_guess *guess, struct err *err)
 {
 	plan->item_count = 0;
 	for (unsigned block = 0; claim->has_leaf && block < DISK_MAP_FANOUT; block++) {
@@ -54,17 +55,16 @@ enum err_code fetch_plan_make(struct fetch_plan *plan, struct restore_job *job, 
 			continue;
 		struct fetch_item *item = &plan->items[plan->item_count];
 		struct err why = {0};
-		uint32_t slot;
-		enum err_code code = store_find(job->store, &claim->node.ids[block], &item->segment, &item->entry, &slot, &why);
-		if (code == ERR_OK && (item->entry->kind != RECORD_CHUNK || item->entry->raw_length != BLOCK_SIZE)) {
-			segment_unref(item->segment);
+		enum err_code code = store_find_near(job->store, &claim->node.ids[block], &guess->segment, &guess->slot,
+						     &item->entry, &why);
+		if (code == ERR_OK && (item->entry->kind != RECORD_CHUNK || item->entry->raw_length != BLOCK_SIZE))
 			code = err_set(&why, ERR_CORRUPT, 0, "its record is no block");
-		}
 		if (code != ERR_OK) {
 			TRY(restore_lose_block(job, claim->leaf * DISK_MAP_FANOUT + block, &why, err));
 			claim->node.present[block / 8] &= (uint8_t)~(1u << (block % 8));
 			continue;
 		}
+		item->segment = segment_ref(guess->segment);
 		item->block = (uint8_t)block;
 		plan->item_count++;
 	}

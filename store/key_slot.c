@@ -42,6 +42,8 @@
 #define KEY_FILE_SECRET_MIN 32 /* bytes: a key file is not stretched, so it has to be unguessable by itself */
 #define KEY_FILE_LABEL "xenolith key file"
 
+#define ARGON2_OPS_DEFAULT UINT64_C(6)
+#define ARGON2_MEMORY_DEFAULT (128 * MIB)
 #define ARGON2_OPS_MAX UINT64_C(64)
 #define ARGON2_MEMORY_MIN UINT64_C(8192) /* crypto_pwhash_MEMLIMIT_MIN */
 #define ARGON2_MEMORY_MAX (4 * GIB)
@@ -313,8 +315,8 @@ static enum err_code check_cost(enum key_slot_kind kind, const struct passphrase
 	*ret = (struct passphrase_cost){0};
 	if (kind == KEY_SLOT_KEY_FILE)
 		return ERR_OK;
-	ret->ops = cost && cost->ops ? cost->ops : crypto_pwhash_OPSLIMIT_MODERATE;
-	ret->memory_bytes = cost && cost->memory_bytes ? cost->memory_bytes : crypto_pwhash_MEMLIMIT_MODERATE;
+	ret->ops = cost && cost->ops ? cost->ops : ARGON2_OPS_DEFAULT;
+	ret->memory_bytes = cost && cost->memory_bytes ? cost->memory_bytes : ARGON2_MEMORY_DEFAULT;
 	if (ret->ops > ARGON2_OPS_MAX || ret->memory_bytes < ARGON2_MEMORY_MIN || ret->memory_bytes > ARGON2_MEMORY_MAX)
 		return err_set(err, ERR_INVALID, 0,
 			       "a passphrase may cost 1 to %llu passes over 8 KiB to 4 GiB of memory, not %llu over "

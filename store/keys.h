@@ -62,7 +62,8 @@ struct unlock {
 	size_t length;
 };
 
-/* How much work a passphrase costs. Zero in either field means the default (libsodium MODERATE: 256 MiB, 3 passes). */
+/* How much work a passphrase costs. Zero in either field means the default: 6 passes over 128 MiB, the
+ * work of libsodium's MODERATE (3 over 256 MiB) within the memory that a job takes anyway. */
 struct passphrase_cost {
 	uint64_t ops;
 	uint64_t memory_bytes;

@@ -89,8 +89,11 @@ enum err_code segment_salvage(struct io *io, const struct store_keys *keys, enum
 	TRY(io_open(io, path, IO_READ | IO_DIRECT, &file, err));
 	AUTO(cleanup_segment) struct segment *segment = NULL;
 	TRY(segment_object_new(file, &segment, err));
-	if (segment_read_header(segment, keys, 0, NULL) != ERR_OK || segment->header.number != number ||
-	    segment->header.kind != kind)
+	struct err why = {0};
+	enum err_code code = segment_read_header(segment, keys, 0, &why);
+	if (code == ERR_IO || code == ERR_NO_MEMORY)
+		return err_set(err, code, 0, "%s", why.msg);
+	if (code != ERR_OK || segment->header.number != number || segment->header.kind != kind)
 		return err_set(err, ERR_NOT_FOUND, 0, "segment '%s' has no usable header", path);
 	TRY(segment_unwrap_keys(segment, keys, err));
 	uint64_t size;

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/size.h"
+#include "store/compress_level.h"
 #include "store/parity.h"
 
 #include <inttypes.h>
@@ -86,7 +87,7 @@ enum err_code segment_writer_new(const struct segment_context *context, enum seg
 
 void segment_writer_set_level(struct segment_writer *w, int level)
 {
-	ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, level);
+	compress_level_set(w->zstd, level);
 }
 
 static void release_open_segment(struct open_segment *segment)

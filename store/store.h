@@ -96,6 +96,12 @@ MUST_CHECK enum err_code store_segment(struct store *store, uint64_t number, str
 MUST_CHECK enum err_code store_find(struct store *store, const struct chunk_id *id, struct segment **ret_segment,
 				    const struct record_entry **ret_entry, uint32_t *ret_slot, struct err *err);
 
+/* store_find with a guess: neighbours on a disk mostly lie in neighbouring slots, so the slots from *slot on of *segment (may be
+ * NULL; taken over) are looked at before the index. On success *segment (unref it in the end) and *slot say where the record is,
+ * for the next guess. */
+MUST_CHECK enum err_code store_find_near(struct store *store, const struct chunk_id *id, struct segment **segment,
+					 uint32_t *slot, const struct record_entry **ret_entry, struct err *err);
+
 /* Reads one record and checks its ID; for metadata. `dst` has `capacity` bytes. ERR_NOT_FOUND, ERR_CORRUPT, ERR_AUTH,
  * ERR_LIMIT if it does not fit. Thread-safe. */
 MUST_CHECK enum err_code store_read_record(struct store *store, enum record_kind kind, const struct chunk_id *id,

@@ -33,7 +33,7 @@ static size_t format_config(const struct store_config *config, char *dst, size_t
 	return (size_t)n;
 }
 
-static void config_check(const struct store_config *config, const struct store_keys *keys, char ret_hex[static 65])
+static void config_check(const struct store_config *config, const struct store_keys *keys, char ret_hex[static CONFIG_CHECK_SIZE])
 {
 	char text[CONFIG_MAX];
 	uint8_t mac[32];
@@ -47,7 +47,7 @@ enum err_code store_write_config(struct io *io, const struct store_config *confi
 {
 	static const char comment[] = "# A Xenolith store. Everything here belongs to the program; see xenolith(1).\n";
 	char text[CONFIG_MAX];
-	char check[65];
+	char check[CONFIG_CHECK_SIZE];
 	size_t used = sizeof(comment) - 1;
 	memcpy(text, comment, used);
 	used += format_config(config, text + used, sizeof(text) - used);
@@ -60,7 +60,7 @@ enum err_code store_write_config(struct io *io, const struct store_config *confi
 
 struct parsed_config {
 	struct store_config config;
-	char check[65];
+	char check[CONFIG_CHECK_SIZE];
 	unsigned seen; /* bit per key */
 };
 
@@ -79,12 +79,12 @@ static bool parse_mode(const char *value, bool *ret_sealed)
 	return *ret_sealed || strcmp(value, "readable") == 0;
 }
 
-static bool parse_check(const char *value, char ret[static 65])
+static bool parse_check(const char *value, char ret[static CONFIG_CHECK_SIZE])
 {
 	uint8_t bytes[32];
 	if (!hex_parse(value, bytes, sizeof(bytes)))
 		return false;
-	memcpy(ret, value, 65);
+	memcpy(ret, value, CONFIG_CHECK_SIZE);
 	return true;
 }
 
@@ -137,7 +137,43 @@ static enum err_code parse_line(struct parsed_config *p, char *line, struct err 
 	return err_set(err, ERR_CORRUPT, 0, "'store.conf': '%s' cannot be '%s'", line, value);
 }
 
-static enum err_code read_config(struct io *io, struct parsed_config *p, struct err *err)
+static enum err_code check_complete(const struct parsed_config *p, struct err *err)
+{
+	if (p->seen != 0xff)
+		return err_set(err, ERR_CORRUPT, 0, "'store.conf' is not complete");
+	if (p->config.segment_size % (SEGMENT_COLUMNS * 4096) || p->config.stripe_size % 4096 ||
+	    p->config.segment_size < 4 * p->config.stripe_size)
+		return err_set(err, ERR_CORRUPT, 0, "'store.conf': the segment and stripe sizes do not fit each other");
+	return ERR_OK;
+}
+
+enum err_code store_config_parse(const void *data, size_t length, struct store_config *ret,
+				 char ret_check[static CONFIG_CHECK_SIZE], struct err *err)
+{
+	struct parsed_config p = {0};
+	char text[CONFIG_MAX + 1];
+	if (length > CONFIG_MAX || memchr(data, '\0', length))
+		return err_set(err, ERR_CORRUPT, 0, "'store.conf' is not a text of at most %d bytes", CONFIG_MAX);
+	memcpy(text, data, length);
+	text[length] = '\0';
+	/* The version first: a newer format may have values that this program takes for damage. */
+	struct err first = {0};
+	char *rest = NULL;
+	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		ERR_IGNORE(parse_line(&p, line, &first));
+	if (p.config.format_version > STORE_FORMAT_VERSION)
+		return err_set(err, ERR_UNSUPPORTED, 0, "the store has format %" PRIu32 "; this program knows format %u and older",
+			       p.config.format_version, STORE_FORMAT_VERSION);
+	if (first.code)
+		return err_set(err, first.code, 0, "%s", first.msg);
+	TRY(check_complete(&p, err));
+	*ret = p.config;
+	memcpy(ret_check, p.check, CONFIG_CHECK_SIZE);
+	return ERR_OK;
+}
+
+static enum err_code read_config(struct io *io, struct store_config *ret, char ret_check[static CONFIG_CHECK_SIZE],
+				 struct err *err)
 {
 	AUTO_FREE uint8_t *data = NULL;
 	size_t length;
@@ -147,40 +183,24 @@ static enum err_code read_config(struct io *io, struct parsed_config *p, struct 
 		return err_set(err, ERR_NO_STORE, 0, "there is no store here: 'store.conf' is missing");
 	if (code != ERR_OK)
 		return err_set(err, code, 0, "%s", why.msg);
-	/* The version first: a newer format may have values that this program takes for damage. */
-	struct err first = {0};
-	char *rest = NULL;
-	for (char *line = strtok_r((char *)data, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-		ERR_IGNORE(parse_line(p, line, &first));
-	if (p->config.format_version > STORE_FORMAT_VERSION)
-		return err_set(err, ERR_UNSUPPORTED, 0, "the store has format %" PRIu32 "; this program knows format %u and older",
-			       p->config.format_version, STORE_FORMAT_VERSION);
-	if (first.code)
-		return err_set(err, first.code, 0, "%s", first.msg);
-	if (p->seen != 0xff)
-		return err_set(err, ERR_CORRUPT, 0, "'store.conf' is not complete");
-	if (p->config.segment_size % (SEGMENT_COLUMNS * 4096) || p->config.stripe_size % 4096 ||
-	    p->config.segment_size < 4 * p->config.stripe_size)
-		return err_set(err, ERR_CORRUPT, 0, "'store.conf': the segment and stripe sizes do not fit each other");
-	return ERR_OK;
+	return store_config_parse(data, length, ret, ret_check, err);
 }
 
 enum err_code store_read_config(struct io *io, struct store_config *ret, struct err *err)
 {
-	struct parsed_config p = {0};
-	TRY(read_config(io, &p, err));
-	*ret = p.config;
-	return ERR_OK;
+	char check[CONFIG_CHECK_SIZE];
+	return read_config(io, ret, check, err);
 }
 
 enum err_code store_check_config(struct io *io, const struct store_config *config, const struct store_keys *keys,
 				 struct err *err)
 {
-	struct parsed_config p = {0};
-	TRY(read_config(io, &p, err));
-	char check[65];
+	struct store_config again;
+	char found[CONFIG_CHECK_SIZE];
+	TRY(read_config(io, &again, found, err));
+	char check[CONFIG_CHECK_SIZE];
 	config_check(config, keys, check);
-	if (sodium_memcmp(check, p.check, 64) != 0)
+	if (sodium_memcmp(check, found, CONFIG_CHECK_SIZE - 1) != 0)
 		return err_set(err, ERR_CORRUPT, 0, "'store.conf' was changed: its check does not fit");
 	return ERR_OK;
 }

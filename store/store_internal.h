@@ -43,6 +43,14 @@ struct store {
 	struct record_opener *opener; /* for single records */
 };
 
+/* The check of store.conf: a MAC in hexadecimal. */
+#define CONFIG_CHECK_SIZE 65
+
+/* Parser of store.conf, free of I/O. The check is given as it stands there: judging it takes the keys (store_check_config).
+ * ERR_CORRUPT, or ERR_UNSUPPORTED for a newer format. */
+MUST_CHECK enum err_code store_config_parse(const void *data, size_t length, struct store_config *ret,
+					    char ret_check[static CONFIG_CHECK_SIZE], struct err *err);
+
 /* Writes store.conf (the last step of init). */
 enum err_code store_write_config(struct io *io, const struct store_config *config, const struct store_keys *keys,
 				 struct err *err);

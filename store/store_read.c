@@ -127,6 +127,29 @@ enum err_code store_find(struct store *store, const struct chunk_id *id, struct 
 	return err_set(err, ERR_NOT_FOUND, 0, "record %.16s is in no readable segment", hex_format(id->bytes, 32, text));
 }
 
+/* How far a guess looks: duplicates and blocks of another lane leave small gaps. */
+enum { NEAR_SLOTS = 4 };
+
+enum err_code store_find_near(struct store *store, const struct chunk_id *id, struct segment **segment, uint32_t *slot,
+			      const struct record_entry **ret_entry, struct err *err)
+{
+	if (*segment) {
+		uint32_t count;
+		const struct record_entry *entries = segment_entries(*segment, &count);
+		for (uint32_t i = *slot; i < count && i < *slot + NEAR_SLOTS; i++)
+			if (chunk_id_equal(&entries[i].id, id)) {
+				*slot = i;
+				*ret_entry = &entries[i];
+				return ERR_OK;
+			}
+	}
+	struct segment *found;
+	TRY(store_find(store, id, &found, ret_entry, slot, err));
+	segment_unref(*segment);
+	*segment = found;
+	return ERR_OK;
+}
+
 /* ---- Reading one record ---- */
 
 static enum err_code check_id(struct store *store, const struct record_entry *entry, const uint8_t *content, struct err *err)

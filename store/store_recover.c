@@ -151,16 +151,16 @@ static enum err_code carry_over(struct recovery *r, const struct orphan *orphan,
 	struct store *store = r->store;
 	AUTO(cleanup_segment) struct segment *segment = NULL;
 	uint32_t count = 0;
-	if (segment_salvage(store->io, store->keys, orphan->kind, orphan->number, &segment, NULL) == ERR_OK)
-		segment_entries(segment, &count);
-	if (count == 0) {
-		/* A number that the log has not reached is a file that was just begun. Any other was once known: it is left. */
-		if (orphan->number >= commit_log_state(store->log)->next_segment)
-			return note_removable(r, orphan, err);
-		store_add_notice(store, "segment %" PRIu64 " is not in the log and cannot be read; it was left alone",
-				 orphan->number);
+	struct err why = {0};
+	enum err_code code = segment_salvage(store->io, store->keys, orphan->kind, orphan->number, &segment, &why);
+	if (code == ERR_IO || code == ERR_NO_MEMORY) {
+		store_add_notice(store, "%s; segment %" PRIu64 ", which is not in the log, was left alone", why.msg, orphan->number);
 		return ERR_OK;
 	}
+	if (code == ERR_OK)
+		segment_entries(segment, &count);
+	if (count == 0) /* just begun: nothing of it had reached the disk */
+		return note_removable(r, orphan, err);
 	AUTO_FREE uint32_t *slots = calloc(count, sizeof(*slots));
 	if (!slots)
 		return err_set(err, ERR_NO_MEMORY, 0, "no memory for recovery");
@@ -173,7 +173,7 @@ static enum err_code carry_over(struct recovery *r, const struct orphan *orphan,
 	struct segment_writer *writer;
 	TRY(segment_writer_new(&context, orphan->kind, COMPRESSION_DEFAULT, queue, arena, &writer, err));
 	uint32_t left_out;
-	enum err_code code = segment_writer_copy(writer, segment, slots, count, &left_out, err);
+	code = segment_writer_copy(writer, segment, slots, count, &left_out, err);
 	segment_writer_free(writer);
 	TRY(code);
 	r->carried++;
@@ -202,11 +202,16 @@ static enum err_code recover_orphans(struct recovery *r, struct err *err)
 
 /* ---- The whole ---- */
 
+static enum err_code sync_segment_names(struct store *store, struct err *err)
+{
+	TRY(io_sync_dir(store->io, "segments/data", err));
+	return io_sync_dir(store->io, "segments/meta", err);
+}
+
 static enum err_code commit_recovered(struct recovery *r, struct err *err)
 {
 	struct store *store = r->store;
-	TRY(io_sync_dir(store->io, "segments/data", err));
-	TRY(io_sync_dir(store->io, "segments/meta", err));
+	TRY(sync_segment_names(store, err));
 	struct log_change change = {.segments_added = r->added, .segments_added_count = r->added_count};
 	if (r->added_count)
 		TRY(commit_log_append(store->log, &change, err));
@@ -215,6 +220,8 @@ static enum err_code commit_recovered(struct recovery *r, struct err *err)
 		segment_path(r->removable[i].kind, r->removable[i].number, path);
 		TRY(io_remove(store->io, path, err));
 	}
+	if (r->removable_count) /* or the next power cut would bring them back */
+		TRY(sync_segment_names(store, err));
 	if (r->adopted || r->carried)
 		store_add_notice(store, "an interrupted job's work was kept: %u segments adopted, %u carried over", r->adopted,
 				 r->carried);

@@ -30,8 +30,10 @@ struct world {
 	bool use_recovery_key;
 	bool made; /* init has run */
 	unsigned lanes;
+	enum verify_new verify_new;
 	uint8_t recovery_secret[KEY_SIZE];
 	struct saveset_bytes last_total; /* of the last backup */
+	struct uuid last_tried;          /* id of the last backup that was begun, whether it succeeded or not */
 };
 
 int world_setup(void **state);
@@ -42,6 +44,8 @@ struct unlock world_unlock(struct world *w);
 /* The options of all worlds: 1 MiB segments, 128 KiB stripes, a key file without stretching. */
 struct store_init_options world_init_options(bool sealed);
 
+enum err_code world_try_init(struct world *w, struct err *err);
+enum err_code world_try_open(struct world *w, enum store_mode mode, struct err *err);
 void world_open(struct world *w, enum store_mode mode); /* makes the store first if there is none */
 void world_close(struct world *w);
 void world_reopen(struct world *w, enum store_mode mode);
@@ -59,5 +63,8 @@ void world_check(struct world *w, check_fn check, enum err_code expected, struct
 void world_remove_index(struct world *w);
 void world_flip(struct world *w, uint64_t data_segment, uint64_t offset, unsigned bit);
 uint64_t world_first_segment(struct world *w, enum segment_kind kind); /* number; works on a closed store */
+size_t world_count_segment_files(struct world *w);
+/* A notice of the open store that contains `text`, or NULL. */
+const char *world_find_notice(struct world *w, const char *text);
 
 #endif
