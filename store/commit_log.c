@@ -244,11 +244,12 @@ static enum err_code write_log_file(struct io *io, const char *name, const uint8
 				    struct io_file **ret, struct err *err)
 {
 	struct io_file *file;
-	enum err_code code = io_open(io, name, IO_READ | IO_WRITE | IO_CREATE | IO_DIRECT, &file, NULL);
+	struct err why = {0};
+	enum err_code code = io_open(io, name, IO_READ | IO_WRITE | IO_CREATE | IO_DIRECT, &file, &why);
 	if (code == ERR_EXISTS) /* an init that did not get to its end left it */
 		TRY(io_open(io, name, IO_READ | IO_WRITE | IO_DIRECT, &file, err));
 	else if (code != ERR_OK)
-		return err_set(err, code, 0, "cannot create '%s'", name);
+		return err_set(err, code, 0, "%s", why.msg);
 	*ret = file;
 	/* Zeroes in advance: later entries then overwrite allocated blocks, which syncs twice as fast as growing a file. */
 	AUTO_FREE uint8_t *page = aligned_alloc(LOG_PAGE, size);

@@ -197,9 +197,10 @@ enum err_code log_entry_peek(const uint8_t *data, size_t length, const struct st
 {
 	if (length < LOG_ENTRY_HEAD || memcmp(data, entry_magic, 8) != 0)
 		return err_set(err, ERR_NOT_FOUND, 0, "no log entry");
+	uint32_t flags = le32_get(data + 12);
 	struct log_entry_head h = {
 		.version = le32_get(data + 8),
-		.checkpoint = le32_get(data + 12) & FLAG_CHECKPOINT,
+		.checkpoint = flags & FLAG_CHECKPOINT,
 		.sequence = le64_get(data + 32),
 		.time_unix_s = le64_get(data + 40),
 		.payload = le32_get(data + 48),
@@ -216,6 +217,9 @@ enum err_code log_entry_peek(const uint8_t *data, size_t length, const struct st
 		return err_set(err, ERR_CORRUPT, 0, "log entry is damaged");
 	if (h.version != LOG_VERSION)
 		return err_set(err, ERR_UNSUPPORTED, 0, "log entry of version %" PRIu32 ", newer than this program", h.version);
+	if (flags & ~(uint32_t)FLAG_CHECKPOINT || le64_get(data + 88) != 0)
+		return err_set(err, ERR_UNSUPPORTED, 0, "log entry %" PRIu64 " has flags that only a newer program knows",
+			       h.sequence);
 	*ret = h;
 	return ERR_OK;
 }

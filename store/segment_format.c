@@ -134,7 +134,8 @@ enum err_code segment_header_decode(const uint8_t *data, size_t length, const ui
 	h.created_unix_s = cursor_le64(&c);
 	cursor_copy(&c, h.recovery_public, KEY_SIZE);
 	cursor_copy(&c, h.master_sealed, KEY_SEALED_SIZE);
-	if ((kind != SEGMENT_DATA && kind != SEGMENT_META) || h.key_slot_count == 0 ||
+	cursor_zeroes(&c, (size_t)(data + SEGMENT_HEADER_FIXED - c.p));
+	if (c.bad || (kind != SEGMENT_DATA && kind != SEGMENT_META) || h.key_slot_count == 0 ||
 	    h.key_slot_count > SEGMENT_KEY_SLOTS_MAX || segment_header_length(h.key_slot_count) != h.length)
 		return err_set(err, ERR_CORRUPT, 0, "segment header is malformed");
 	h.kind = (enum segment_kind)kind;

@@ -76,21 +76,28 @@ static enum err_code say_who_writes(struct io_file *file, struct err *err)
 	return err_set(err, ERR_BUSY, 0, "the store is being written by %s", *text ? text : "another process");
 }
 
+/* There already, else made, else there because another writer was faster. */
+static enum err_code open_lock(struct io *io, struct io_file **ret, struct err *err)
+{
+	static const unsigned flags[] = {IO_READ | IO_WRITE, IO_READ | IO_WRITE | IO_CREATE, IO_READ | IO_WRITE};
+	static const enum err_code go_on[] = {ERR_NOT_FOUND, ERR_EXISTS, ERR_OK};
+	for (unsigned i = 0;; i++) {
+		struct err why = {0};
+		enum err_code code = io_open(io, "lock", flags[i], ret, &why);
+		if (code == ERR_OK || code != go_on[i])
+			return code == ERR_OK ? code : err_set(err, code, 0, "%s", why.msg);
+	}
+}
+
 static enum err_code take_lock(struct store *store, struct err *err)
 {
-	enum err_code code = io_open(store->io, "lock", IO_READ | IO_WRITE, &store->lock, NULL);
-	if (code == ERR_NOT_FOUND) {
-		code = io_open(store->io, "lock", IO_READ | IO_WRITE | IO_CREATE, &store->lock, NULL);
-		if (code == ERR_EXISTS) /* another writer was faster */
-			code = io_open(store->io, "lock", IO_READ | IO_WRITE, &store->lock, NULL);
-	}
-	if (code != ERR_OK)
-		return io_open(store->io, "lock", IO_READ | IO_WRITE, &store->lock, err);
-	code = io_lock(store->lock, NULL);
+	TRY(open_lock(store->io, &store->lock, err));
+	struct err why = {0};
+	enum err_code code = io_lock(store->lock, &why);
 	if (code == ERR_BUSY)
 		return say_who_writes(store->lock, err);
 	if (code != ERR_OK)
-		return io_lock(store->lock, err);
+		return err_set(err, code, 0, "%s", why.msg);
 	char host[128] = "";
 	char since[CLOCK_TEXT_SIZE];
 	gethostname(host, sizeof(host) - 1);

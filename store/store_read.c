@@ -223,13 +223,13 @@ enum err_code store_load_saveset(struct store *store, const struct log_saveset *
 	if (!data)
 		return err_set(err, ERR_NO_MEMORY, 0, "no memory for a saveset's description");
 	size_t length;
-	enum err_code code = store_read_record(store, RECORD_SAVESET, &entry->record, data, RECORD_RAW_MAX, &length, err);
+	struct err why = {0};
+	enum err_code code = store_read_record(store, RECORD_SAVESET, &entry->record, data, RECORD_RAW_MAX, &length, &why);
 	if (code == ERR_OK)
-		code = saveset_decode(data, length, ret, err);
-	if (code != ERR_OK) {
-		err_context(err, "saveset %s", saveset_short_id(&entry->id, short_id));
-		return code == ERR_NOT_FOUND ? ERR_CORRUPT : code;
-	}
+		code = saveset_decode(data, length, ret, &why);
+	if (code != ERR_OK) /* what the log lists and no segment has is lost, not unknown */
+		return err_set(err, code == ERR_NOT_FOUND ? ERR_CORRUPT : code, 0, "saveset %s: %s",
+			       saveset_short_id(&entry->id, short_id), why.msg);
 	if (uuid_equal(&(*ret)->id, &entry->id))
 		return ERR_OK;
 	saveset_free(TAKE_PTR(*ret));

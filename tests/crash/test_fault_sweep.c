@@ -12,6 +12,18 @@
 #include "tests/crash/history.h"
 #include "tests/crash/lean_arena.h"
 
+#include <stdio.h>
+
+typedef enum err_code (*operation_fn)(struct history *h, struct err *err);
+
+/* One operation and what a fault in it may lead to. */
+struct operation {
+	const char *name;
+	operation_fn run;
+	bool writes;
+	bool finds_damage; /* what cannot be read is damage to it */
+};
+
 /* The fault of this round, for the message when something is wrong. */
 static struct {
 	const char *operation;
@@ -22,44 +34,234 @@ static struct {
 
 static uint64_t random_state;
 
-typedef enum err_code (*operation_fn)(struct history *h, struct err *err);
-
 /* ---- Operations ---- */
 
-static enum err_code do_init(struct history *h, struct err *err)
+static enum err_code run_init(struct history *h, struct err *err)
 {
 	enum err_code code = world_try_init(&h->w, err);
 	h->w.made = code == ERR_OK;
 	return code;
 }
 
-static enum err_code do_backup(struct history *h, struct err *err)
+static enum err_code open_once(struct history *h, enum store_mode mode, struct err *err)
 {
-	TRY(world_try_open(&h->w, STORE_WRITE, err));
+	return h->w.store ? ERR_OK : world_try_open(&h->w, mode, err);
+}
+
+static enum err_code run_backup(struct history *h, struct err *err)
+{
+	TRY(open_once(h, STORE_WRITE, err));
 	return history_try_backup(h, err);
 }
 
-static enum err_code do_restore(struct history *h, struct err *err)
+static enum err_code run_restore(struct history *h, struct err *err)
 {
 	const struct history_entry *entry = &h->tried[h->tried_count - 1];
 	const struct disk_image *image = &h->versions[entry->version];
-	TRY(world_try_open(&h->w, STORE_READ, err));
+	TRY(open_once(h, STORE_READ, err));
 	uint8_t *data = NULL;
-	struct saveset *saveset = NULL;
-	const struct log_state *state = store_state(h->w.store);
-	enum err_code code = store_load_saveset(h->w.store, &state->savesets[state->saveset_count - 1], &saveset, err);
-	if (code != ERR_OK)
-		return code;
-	saveset_free(saveset);
-	code = world_restore(&h->w, &entry->id, 0, false, &data, NULL, err);
+	enum err_code code = world_restore(&h->w, &entry->id, 0, false, &data, NULL, err);
 	if (code == ERR_OK)
 		assert_int_equal(memcmp(data, image->data, image->size), 0);
 	free(data);
 	return code;
 }
 
+static void check_finding(void *user, const struct finding *finding)
+{
+	++*(unsigned *)user;
+	assert_true(strlen(finding->text) > 0);
+}
+
+static enum err_code run_check(struct history *h, check_fn check, struct err *err)
+{
+	TRY(open_once(h, STORE_READ, err));
+	unsigned findings = 0;
+	struct check_request request = {.lanes = 1, .found = check_finding, .user = &findings};
+	struct check_report report;
+	enum err_code code = check(h->w.store, &request, &report, NULL, err);
+	assert_true(code != ERR_CORRUPT || findings > 0);
+	return code;
+}
+
+static enum err_code run_verify(struct history *h, struct err *err)
+{
+	return run_check(h, verify_run, err);
+}
+
+static enum err_code run_scrub(struct history *h, struct err *err)
+{
+	return run_check(h, scrub_run, err);
+}
+
+/* ---- Rounds ---- */
+
+static void expect_error(const struct operation *op, enum err_code code, const struct err *err)
+{
+	enum err_code wanted = now.fault == IO_SIM_ENOSPC ? ERR_NO_SPACE : ERR_IO;
+	if (getenv("HIST")) printf("HIST %s fault %d rep %d -> %s: %s\n", op->name, now.fault, now.repeats, err_code_name(code), err->msg);
+	if (code != wanted && !(op->finds_damage && code == ERR_CORRUPT))
+		fail_msg("the error has code '%s': %s", err_code_name(code), err->msg);
+	assert_int_equal(err->code, code);
+	assert_true(strlen(err->msg) > 0);
+}
+
+/* What one process may do after the fault is over: go on, or be told to open the store again. */
+static void expect_goes_on(struct history *h, const struct operation *op)
+{
+	struct err err = {0};
+	if (!h->w.store || op->run(h, &err) == ERR_OK)
+		return;
+	if (!op->writes || !strstr(err.msg, "open the store again"))
+		fail_msg("the same again: %s", err.msg);
+}
+
+static void expect_whole(struct history *h, const struct operation *op)
+{
+	struct err err = {0};
+	if (!h->w.made && world_try_open(&h->w, STORE_WRITE, NULL) != ERR_OK && world_try_init(&h->w, &err) != ERR_OK)
+		fail_msg("init again: %s", err.msg);
+	h->w.made = true;
+	if (open_once(h, STORE_WRITE, &err) != ERR_OK)
+		fail_msg("opening: %s", err.msg);
+	history_expect(h);
+	world_expect_clean(&h->w);
+	if (op->run != run_init && op->run(h, &err) != ERR_OK)
+		fail_msg("once more: %s", err.msg);
+	if (op->writes && run_backup(h, &err) != ERR_OK)
+		fail_msg("a backup: %s", err.msg);
+	history_expect(h);
+}
+
+static void start(struct history *h, const struct history *base)
+{
+	struct err err = {0};
+	*h = *base;
+	assert_int_equal(io_sim_clone(base->w.io, &h->w.io, &err), ERR_OK);
+}
+
+static void play(const struct history *base, const struct operation *op)
+{
+	struct history h;
+	struct err err = {0};
+	start(&h, base);
+	io_sim_arm(h.w.io, now.call, now.fault, now.repeats);
+	enum err_code code = op->run(&h, &err);
+	if (code != ERR_OK)
+		expect_error(op, code, &err);
+	else if (getenv("HIST") && io_sim_calls(h.w.io)>=now.call) {printf("HISTOK %s fault %d rep %d call %d notices", op->name, now.fault, now.repeats, (int)now.call);
+	for(const char*const*p=h.w.store?store_notices(h.w.store):(const char*const[]){NULL};*p;p++){printf(" [%s]",*p);}
+ puts("");}
+	if (!now.repeats) {
+		io_sim_arm(h.w.io, 0, IO_SIM_NONE, false);
+		expect_goes_on(&h, op);
+	}
+	world_close(&h.w);
+	io_sim_arm(h.w.io, 0, IO_SIM_NONE, false);
+	if (test_random_below(&random_state, 2))
+		io_sim_power_cycle(h.w.io, test_random(&random_state));
+	expect_whole(&h, op);
+	world_close(&h.w);
+	io_free(h.w.io);
+}
+
+static uint64_t count_calls(const struct history *base, const struct operation *op)
+{
+	struct history h;
+	struct err err = {0};
+	start(&h, base);
+	if (op->run(&h, &err) != ERR_OK)
+		fail_msg("without a fault: %s", err.msg);
+	world_close(&h.w);
+	uint64_t calls = io_sim_calls(h.w.io);
+	io_free(h.w.io);
+	return calls;
+}
+
+static void sweep(const struct operation *op, unsigned backups)
+{
+	static const enum io_sim_fault faults[] = {IO_SIM_EIO, IO_SIM_ENOSPC, IO_SIM_LOST_SYNC};
+	struct history base = {.w.lanes = 1, .w.verify_new = VERIFY_NEW_ALL};
+	struct err err = {0};
+	assert_int_equal(io_sim_new(test_random(&random_state), 0, &base.w.io, &err), ERR_OK);
+	history_make_versions(base.versions, (struct history_disk){.random_blocks = 4, .second_at = 5}, random_state);
+	if (op->run != run_init)
+		assert_int_equal(run_init(&base, &err), ERR_OK);
+	for (unsigned i = 0; i < backups; i++)
+		assert_int_equal(run_backup(&base, &err), ERR_OK);
+	world_close(&base.w);
+	uint64_t calls = count_calls(&base, op);
+	now.operation = op->name;
+	for (unsigned kind = 0; kind < (op->writes ? 6 : 2); kind++) {
+		now.fault = faults[kind / 2];
+		now.repeats = kind % 2;
+		for (now.call = 1; now.call <= calls; now.call++)
+			play(&base, op);
+	}
+	now.operation = NULL;
+	print_message("%s: each of %u calls failed\n", op->name, (unsigned)calls);
+	io_free(base.w.io);
+	history_free_versions(base.versions);
+}
+
+static void test_fault__during_init(void **state)
+{
+	(void)state;
+	sweep(&(struct operation){.name = "init", .run = run_init, .writes = true}, 0);
+}
+
+static void test_fault__during_the_first_backup(void **state)
+{
+	(void)state;
+	sweep(&(struct operation){.name = "first backup", .run = run_backup, .writes = true}, 0);
+}
+
+static void test_fault__during_the_second_backup(void **state)
+{
+	(void)state;
+	sweep(&(struct operation){.name = "second backup", .run = run_backup, .writes = true}, 1);
+}
+
+static void test_fault__during_a_restore(void **state)
+{
+	(void)state;
+	sweep(&(struct operation){.name = "restore", .run = run_restore, .finds_damage = true}, 2);
+}
+
+static void test_fault__during_a_verify(void **state)
+{
+	(void)state;
+	sweep(&(struct operation){.name = "verify", .run = run_verify, .finds_damage = true}, 2);
+}
+
+static void test_fault__during_a_scrub(void **state)
+{
+	(void)state;
+	sweep(&(struct operation){.name = "scrub", .run = run_scrub, .finds_damage = true}, 2);
+}
+
+static int report_fault(void **state)
+{
+	(void)state;
+	if (now.operation)
+		print_message("the fault: %s, call %u, fault %d%s\n", now.operation, (unsigned)now.call, now.fault,
+			      now.repeats ? " and all later ones" : "");
+	return 0;
+}
+
+#define FAULT_TEST(f) cmocka_unit_test_teardown(f, report_fault)
+
 int main(void)
 {
-	(void)now; (void)random_state; (void)do_init; (void)do_backup; (void)do_restore;
-	return 0;
+	const struct CMUnitTest tests[] = {
+		FAULT_TEST(test_fault__during_init),
+		FAULT_TEST(test_fault__during_the_first_backup),
+		FAULT_TEST(test_fault__during_the_second_backup),
+		FAULT_TEST(test_fault__during_a_restore),
+		FAULT_TEST(test_fault__during_a_verify),
+		FAULT_TEST(test_fault__during_a_scrub),
+	};
+	keep_memory();
+	random_state = test_seed("test_fault_sweep");
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

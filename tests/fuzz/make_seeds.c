@@ -196,9 +196,11 @@ static void seed_saveset(void)
 	struct saveset_document *document;
 	char *text;
 	size_t length;
-	require(saveset_new("web server", &saveset, NULL) == ERR_OK && saveset_add_warning(saveset, "a warning", NULL) == ERR_OK &&
-		saveset_add_tag(saveset, "nightly", NULL) == ERR_OK && saveset_add_excluded(saveset, "scratch", NULL) == ERR_OK &&
-		saveset_add_disk(saveset, "xvda", &disk, NULL) == ERR_OK);
+	require(saveset_new("web server", &saveset, NULL) == ERR_OK);
+	require(saveset_add_warning(saveset, "a warning", NULL) == ERR_OK);
+	require(saveset_add_tag(saveset, "nightly", NULL) == ERR_OK);
+	require(saveset_add_excluded(saveset, "scratch", NULL) == ERR_OK);
+	require(saveset_add_disk(saveset, "xvda", &disk, NULL) == ERR_OK);
 	saveset->vm_uuid = some_id(3);
 	saveset->note = strdup("a \"note\"");
 	disk->uuid = some_id(4);

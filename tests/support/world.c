@@ -184,26 +184,21 @@ struct uuid world_backup(struct world *w, const char *vm, const struct disk_imag
 	return id;
 }
 
-static struct saveset *load(struct world *w, const struct uuid *id)
+static enum err_code load(struct world *w, const struct uuid *id, struct saveset **ret, struct err *err)
 {
 	const struct log_state *state = store_state(w->store);
-	for (size_t i = 0; i < state->saveset_count; i++) {
-		if (!uuid_equal(&state->savesets[i].id, id))
-			continue;
-		struct saveset *saveset;
-		struct err err = {0};
-		if (store_load_saveset(w->store, &state->savesets[i], &saveset, &err) != ERR_OK)
-			fail_msg("saveset: %s", err.msg);
-		return saveset;
-	}
+	for (size_t i = 0; i < state->saveset_count; i++)
+		if (uuid_equal(&state->savesets[i].id, id))
+			return store_load_saveset(w->store, &state->savesets[i], ret, err);
 	fail_msg("the saveset is not visible");
-	return NULL;
+	return ERR_BUG;
 }
 
 enum err_code world_restore(struct world *w, const struct uuid *id, size_t disk, bool keep_going, uint8_t **ret,
 			    struct damage_list *ret_damage, struct err *err)
 {
-	struct saveset *saveset = load(w, id);
+	struct saveset *saveset;
+	TRY(load(w, id, &saveset, err));
 	uint64_t size = saveset->disks[disk].bytes.size;
 	uint8_t *data = malloc(size);
 	assert_non_null(data);

@@ -16,6 +16,9 @@ import nacl.pwhash
 from .primitives import PAGE, Damage, NoStore, ReaderError, WrongKey, blake2b, mac, read_file, require
 
 CONFIG_NAMES = ("format", "id", "mode", "block_size", "segment_size", "stripe_size", "created")
+SLOT_NAMES = ("xenolith-key-slot", "kind", "name", "created", "argon2-ops", "argon2-memory", "salt", "master")
+RECOVERY_NAMES = ("xenolith-recovery", "public", "master", "check")
+CONSONANTS, VOWELS = "bdfghjklmnprstvz", "aiou"
 
 
 def read_config(path):
@@ -75,8 +78,7 @@ def unseal(secret, sealed):
 
 def open_slot(path, kind, secret, store_id):
     """The master from one key slot; None if the slot is of another kind or the secret is not its own."""
-    values = key_file_lines(path, ("xenolith-key-slot", "kind", "name", "created", "argon2-ops", "argon2-memory", "salt",
-                                   "master"))
+    values = key_file_lines(path, SLOT_NAMES)
     if values[1] != kind:
         return None
     require(values[4].isdecimal() and values[5].isdecimal(), "key file '%s' is damaged" % path)
@@ -102,15 +104,16 @@ def parse_recovery_key(text, store_id):
         if uuid.UUID(match[1]).bytes != store_id:
             raise WrongKey("the recovery key is that of another store")
         return bytes.fromhex(match[2])
-    consonants, vowels = "bdfghjklmnprstvz", "aiou"
     words = [word for word in re.split(r"[\s-]+", re.sub(r"(?m)(^|\s)[1-9][:.]", " ", text.lower())) if word]
-    if len(words) != 20 or not all(re.fullmatch("(?:[%s][%s]){2}[%s]" % (consonants, vowels, consonants), w) for w in words):
+    pattern = "[%s][%s][%s][%s][%s]" % (CONSONANTS, VOWELS, CONSONANTS, VOWELS, CONSONANTS)
+    if len(words) != 20 or not all(re.fullmatch(pattern, word) for word in words):
         raise WrongKey("a recovery key is four lines of five words of five letters")
     data = b""
     for word in words:
         bits = 0
         for letter in word:
-            bits = bits << 2 | vowels.index(letter) if letter in vowels else bits << 4 | consonants.index(letter)
+            is_vowel = letter in VOWELS
+            bits = bits << 2 | VOWELS.index(letter) if is_vowel else bits << 4 | CONSONANTS.index(letter)
         data += struct.pack(">H", bits)
     secret = b""
     for number in range(4):
@@ -129,7 +132,7 @@ class Keys:
         recovery_path = os.path.join(path, "keys", "recovery")
         if not os.path.exists(recovery_path):
             raise Damage("key file '%s' is missing" % recovery_path)
-        _, public, sealed, check = key_file_lines(recovery_path, ("xenolith-recovery", "public", "master", "check"))
+        _, public, sealed, check = key_file_lines(recovery_path, RECOVERY_NAMES)
         public, sealed = unhex(public, 32, recovery_path), unhex(sealed, 80, recovery_path)
         if kind == "recovery":
             self.recovery_secret = parse_recovery_key(secret, self.store_id)
@@ -140,11 +143,12 @@ class Keys:
         else:
             master = self.from_slots(path, kind, secret)
         self.derive(master)
-        require(hmac.compare_digest(unhex(check, 32, recovery_path),
-                                    mac(self.auth, b"xenolith recovery", self.store_id, public, sealed)),
+        expected = mac(self.auth, b"xenolith recovery", self.store_id, public, sealed)
+        require(hmac.compare_digest(unhex(check, 32, recovery_path), expected),
                 "'%s' is not the one that was made for this store" % recovery_path)
         lines = "".join("%s = %s\n" % (name, config[name]) for name in CONFIG_NAMES)
-        require(hmac.compare_digest(config["check"].encode(), mac(self.auth, b"store.conf", lines.encode()).hex().encode()),
+        expected = mac(self.auth, b"store.conf", lines.encode()).hex()
+        require(hmac.compare_digest(config["check"].encode(), expected.encode()),
                 "'store.conf' was changed: its check does not fit")
 
     def from_slots(self, path, kind, secret):

@@ -60,7 +60,8 @@ class LogFile:
         head = data[at:at + 128]
         if len(head) < 128 or head[:8] != b"XLLOGENT":
             raise NotContinued("no entry")
-        version, flags, store_id, sequence, _, length, items, previous, zero, seal = struct.unpack("<8xII16sQQII32s8s32s", head)
+        version, flags, store_id, sequence, _, length, items, previous, zero, seal = \
+            struct.unpack("<8xII16sQQII32s8s32s", head)
         payload = data[at + 128:at + 128 + length]
         if len(payload) != length or not hmac.compare_digest(mac(keys.auth, head[:96], payload), seal) or \
                 store_id != keys.store_id:
@@ -107,7 +108,8 @@ def read_log(path, keys, tell):
     best = max(files, key=lambda file: file.sequence)  # the first of equals
     require(best.last, "neither 'log-a' nor 'log-b' holds a whole commit log")
     lost = max(file.lost_until for file in files)
-    require(lost <= best.sequence, "both copies of the log are damaged: entries %d to %d are lost" % (best.sequence + 1, lost))
+    require(lost <= best.sequence,
+            "both copies of the log are damaged: entries %d to %d are lost" % (best.sequence + 1, lost))
     for file in files:
         if file.last is None or file.lost_until:
             tell("notice: '%s' is damaged; '%s' is whole and was used" % (file.name, best.name))

@@ -13,111 +13,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from .keys import unseal, unwrap
-from .primitives import (BLOCK, CHUNK, DATA, LOG_COPY, META, PAGE, Damage, ReaderError, WrongKey, blake2b, mac, require, round_up)
-
-Entry = namedtuple("LogEntry", "checkpoint sequence previous mac payload items length")
-
-
-class LogFile:
-    """The chain of one file."""
-
-    def __init__(self, path, keys):
-        self.segments, self.savesets = {}, []
-        self.last = None
-        self.lost_until = 0
-        self.name = os.path.basename(path)
-        try:
-            with open(path, "rb") as file:
-                data = file.read(LOG_MAX)
-        except OSError:
-            return
-        at = 0
-        while at < len(data):
-            try:
-                entry = self.entry(data, at, keys)
-                self.apply(entry)
-            except NotContinued:
-                break
-            self.last = entry
-            at += entry.length
-        for behind in range(round_up(at, PAGE), len(data), PAGE):
-            try:
-                entry = self.entry(data, behind, keys)
-            except NotContinued:
-                continue
-            if entry.sequence > self.sequence:
-                self.lost_until = max(self.lost_until, entry.sequence)
-
-    @property
-    def sequence(self):
-        return self.last.sequence if self.last else 0
-
-    @staticmethod
-    def entry(data, at, keys):
-        """The authentic entry at an offset."""
-        head = data[at:at + 128]
-        if len(head) < 128 or head[:8] != b"XLLOGENT":
-            raise NotContinued("no entry")
-        version, flags, store_id, sequence, _, length, items, previous, zero, seal = struct.unpack("<8xII16sQQII32s8s32s", head)
-        payload = data[at + 128:at + 128 + length]
-        if len(payload) != length or not hmac.compare_digest(mac(keys.auth, head[:96], payload), seal) or \
-                store_id != keys.store_id:
-            raise NotContinued("a damaged entry")
-        if version != 1 or flags & ~1:
-            raise ReaderError("log entry %d is newer than this reader" % sequence)
-        require(not any(zero), "log entry %d is malformed" % sequence)
-        return LogEntry(bool(flags & 1), sequence, previous, seal, payload, items, round_up(128 + length, PAGE))
-
-    def apply(self, entry):
-        if self.last is None and not entry.checkpoint:
-            raise NotContinued("a chain begins with a checkpoint")
-        if self.last and (entry.sequence != self.last.sequence + 1 or entry.previous != self.last.mac):
-            raise NotContinued("an entry of another chain")
-        if entry.checkpoint:
-            self.segments, self.savesets = {}, []
-        at = 0
-        for _ in range(entry.items):
-            require(at + 8 <= len(entry.payload), "log entry %d is malformed" % entry.sequence)
-            kind, zero, length = struct.unpack_from("<HHI", entry.payload, at)
-            body = entry.payload[at + 8:at + 8 + length]
-            self.apply_item(entry, kind, body if zero == 0 else b"")
-            at += 8 + length
-        require(at == len(entry.payload), "log entry %d is malformed" % entry.sequence)
-
-    def apply_item(self, entry, kind, body):
-        sizes = {1: 104, 2: 56, 3: 16}
-        if kind not in sizes:
-            raise ReaderError("log item of unknown type %d: the store is newer than this reader" % kind)
-        require(len(body) == sizes[kind], "log entry %d is malformed" % entry.sequence)
-        if kind == 1:
-            *fields, zero = struct.unpack("<Q16sIIQQQ32s16s", body)
-            info = SegmentInfo(*fields)
-            require(info.number not in self.segments and info.kind in (DATA, META) and not any(zero),
-                    "log entry %d is malformed" % entry.sequence)
-            self.segments[info.number] = info
-        elif kind == 2:
-            self.savesets.append(SavesetInfo(*struct.unpack("<16s32sQ", body)))
-
-
-def read_log(path, keys, tell):
-    """The better of the two chains (10.2)."""
-    files = [LogFile(os.path.join(path, name), keys) for name in ("log-a", "log-b")]
-    best = max(files, key=lambda file: file.sequence)  # the first of equals
-    require(best.last, "neither 'log-a' nor 'log-b' holds a whole commit log")
-    lost = max(file.lost_until for file in files)
-    require(lost <= best.sequence, "both copies of the log are damaged: entries %d to %d are lost" % (best.sequence + 1, lost))
-    for file in files:
-        if file.last is None or file.lost_until:
-            tell("notice: '%s' is damaged; '%s' is whole and was used" % (file.name, best.name))
-    return best
-
-
-# ---- Segments (5) and records (7) ----
+from .primitives import (BLOCK, CHUNK, DATA, LOG_COPY, META, PAGE, Damage, ReaderError, WrongKey, blake2b, mac, require,
+                         round_up)
 
 Entry = namedtuple("Entry", "id offset stored raw ordinal key_slot kind codec xxh3")
 KeySlot = namedtuple("KeySlot", "origin cipher key")
-Trailer = namedtuple("Trailer", "version header_length id store_id number kind stripes records column data_end covered stored raw "
-                     "time directory_digest crc_digest")
+Trailer = namedtuple("Trailer", "version header_length id store_id number kind stripes records column data_end covered "
+                     "stored raw time directory_digest crc_digest")
 
 
 class Segment:
@@ -188,7 +90,8 @@ class Segment:
 
     def parse_header(self, data):
         """(5.1, 5.2)"""
-        require(data[:8] == b"XLSEGMNT" and hmac.compare_digest(mac(self.keys.auth, data[:-32]), data[-32:]), "no whole header")
+        require(data[:8] == b"XLSEGMNT", "no header")
+        require(hmac.compare_digest(mac(self.keys.auth, data[:-32]), data[-32:]), "no whole header")
         version, length, self.id, store_id, number, kind, slots, zero = struct.unpack_from("<II16s16sQIHH", data, 8)
         if version != 1:
             raise ReaderError("segment '%s' is newer than this reader" % self.name)
@@ -214,9 +117,11 @@ class Segment:
         """A directory entry (5.4) of a record within [first, end)."""
         *fields, zero, xxh3 = struct.unpack("<32sIIIIHBB4sQ", data)
         e = Entry(*fields, xxh3)
-        require(not any(zero) and CHUNK <= e.kind <= LOG_COPY and e.codec <= 1 and e.key_slot < len(self.key_slots) and
-                first <= e.offset and e.offset + e.stored <= end and 1 <= e.raw <= (BLOCK if e.kind == CHUNK else 1 << 20) and
-                e.stored >= 17 and (e.stored == e.raw + 16 if e.codec == 0 else e.stored < e.raw + 16), "malformed directory")
+        require(not any(zero) and CHUNK <= e.kind <= LOG_COPY and e.codec <= 1 and e.key_slot < len(self.key_slots),
+                "malformed directory")
+        require(first <= e.offset and e.offset + e.stored <= end and e.stored >= 17 and
+                1 <= e.raw <= (BLOCK if e.kind == CHUNK else 1 << 20) and
+                (e.stored == e.raw + 16 if e.codec == 0 else e.stored < e.raw + 16), "malformed directory")
         return e
 
     def read_directory(self):
@@ -277,10 +182,10 @@ class Segment:
         """Whatever is damaged although something else served for it."""
         yield from self.notices
         t = self.trailer
-        checks = [(self.header_copy, lambda: self.parse_header(self.read(self.header_copy(), t.header_length)), "header copy"),
-                  (None, lambda: self.page(t.data_end, b"XLFOOTER"), "footer head"),
-                  (None, lambda: require(self.stripe_entries() == self.entries, "differs"), "directory of a stripe")]
-        for _, check, what in checks:
+        for what, check in (
+                ("header copy", lambda: self.parse_header(self.read(self.header_copy(), t.header_length))),
+                ("footer head", lambda: self.page(t.data_end, b"XLFOOTER")),
+                ("directory of a stripe", lambda: require(self.stripe_entries() == self.entries, "they differ"))):
             try:
                 check()
             except Damage:

@@ -26,8 +26,8 @@ def parse_node(payload):
     require(len(payload) >= 50, "a map delta is malformed")
     present, count = bits_of(payload[33:49]), payload[49]
     slots = [payload[50 + 33 * i] for i in range(count)] if len(payload) == 50 + 33 * count else None
-    require(slots is not None and count <= 32 and 50 + 33 * count < 25 + 32 * len(present) and slots == sorted(set(slots)) and
-            set(slots) <= set(present), "a map delta is malformed")
+    require(slots is not None and count <= 32 and 50 + 33 * count < 25 + 32 * len(present), "a map delta is malformed")
+    require(slots == sorted(set(slots)) and set(slots) <= set(present), "a map delta is malformed")
     return None, payload[1:33], present, {slot: payload[51 + 33 * i:83 + 33 * i] for i, slot in enumerate(slots)}
 
 
@@ -52,17 +52,21 @@ class Store:
         self.damaged = True
         self.tell("damage: " + text)
 
+    def open_checked(self, segment, entry):
+        """A record's plain bytes, which hash to its ID. A node's ID is of what load_node makes of it."""
+        plain = segment.open_record(entry)
+        key = self.keys.chunk_id if entry.kind == CHUNK else self.keys.node_id
+        require(entry.kind == NODE or blake2b(plain, key=key) == entry.id,
+                "segment '%s': the record at %d does not match its ID" % (segment.name, entry.offset))
+        return plain
+
     def fetch(self, record_id, kind):
-        """A record's plain bytes from the first of its places that is whole. A node's ID is checked by load_node."""
+        """A record's plain bytes from the first of its places that is whole."""
         error = Damage("record %s is in no readable segment" % record_id.hex()[:16])
         for segment, entry in self.records.get(record_id, ()):
             try:
                 require(entry.kind == kind, "record %s is of another kind" % record_id.hex()[:16])
-                plain = segment.open_record(entry)
-                key = self.keys.chunk_id if kind == CHUNK else self.keys.node_id
-                require(kind == NODE or blake2b(plain, key=key) == record_id,
-                        "the record at %d of '%s' does not match its ID" % (entry.offset, segment.name))
-                return plain
+                return self.open_checked(segment, entry)
             except Damage as why:
                 error = why
         raise error
@@ -95,7 +99,7 @@ class Store:
             first, span = index * 128 ** (level + 1), 128 ** level
             try:
                 slots = self.load_node(node_id, level)
-                require(all(first + slot * span < blocks for slot in slots), "a map node reaches past the end of the disk")
+                require(first + max(slots) * span < blocks, "a map node reaches past the end of the disk")
             except Damage as error:
                 lost(first, min(blocks - first, 128 * span), error)
                 return
