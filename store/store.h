@@ -114,8 +114,8 @@ struct node_store store_nodes(struct store *store);
 MUST_CHECK enum err_code store_load_saveset(struct store *store, const struct log_saveset *entry,
 					    struct saveset **ret, struct err *err);
 
-/* The newest visible saveset with a disk of that identity: of the VM with `vm_uuid` if not null, else with that name; the disk
- * with `disk_uuid` if not null, else with that name. ERR_NOT_FOUND. Gives the disk's map. */
+/* The newest visible saveset with a disk of that identity: of the VM with `vm_uuid` if both are known, else with that name; the
+ * disk with `disk_uuid`, else with that name. ERR_NOT_FOUND. Gives the disk's map. */
 MUST_CHECK enum err_code store_find_previous(struct store *store, const char *vm_name, const struct uuid *vm_uuid,
 					     const char *disk_name, const struct uuid *disk_uuid,
 					     struct disk_map *ret, struct err *err);

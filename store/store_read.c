@@ -244,6 +244,19 @@ static bool same_identity(const struct uuid *a, const char *a_name, const struct
 	return strcmp(a_name, b_name) == 0;
 }
 
+/* The saveset's disk with that UUID, else the one with that name: exports of one disk carry a new UUID each time. A disk taken
+ * for another costs comparisons that find nothing equal, no more. */
+static const struct saveset_disk *find_disk(const struct saveset *s, const char *name, const struct uuid *uuid)
+{
+	for (size_t i = 0; i < s->disk_count; i++)
+		if (!uuid_is_null(uuid) && uuid_equal(&s->disks[i].uuid, uuid))
+			return &s->disks[i];
+	for (size_t i = 0; i < s->disk_count; i++)
+		if (strcmp(s->disks[i].name, name) == 0)
+			return &s->disks[i];
+	return NULL;
+}
+
 enum err_code store_find_previous(struct store *store, const char *vm_name, const struct uuid *vm_uuid, const char *disk_name,
 				  const struct uuid *disk_uuid, struct disk_map *ret, struct err *err)
 {
@@ -253,14 +266,12 @@ enum err_code store_find_previous(struct store *store, const char *vm_name, cons
 		/* One that cannot be read is no base; the checks say that it is damaged. */
 		if (store_load_saveset(store, &state->savesets[i], &s, NULL) != ERR_OK)
 			continue;
-		bool found = false;
-		for (size_t d = 0; d < s->disk_count && same_identity(&s->vm_uuid, s->vm_name, vm_uuid, vm_name) && !found; d++) {
-			found = same_identity(&s->disks[d].uuid, s->disks[d].name, disk_uuid, disk_name);
-			if (found)
-				*ret = s->disks[d].map;
-		}
+		bool same_vm = same_identity(&s->vm_uuid, s->vm_name, vm_uuid, vm_name);
+		const struct saveset_disk *disk = same_vm ? find_disk(s, disk_name, disk_uuid) : NULL;
+		if (disk)
+			*ret = disk->map;
 		saveset_free(s);
-		if (found)
+		if (disk)
 			return ERR_OK;
 	}
 	return err_set(err, ERR_NOT_FOUND, 0, "no earlier saveset of disk '%s' of '%s'", disk_name, vm_name);
