@@ -79,7 +79,7 @@ enum err_code lane_flush_group(struct lane *lane, struct err *err)
 	}
 	enum chunk_claim claims[CHUNK_HASH_LANES];
 	if (changed_count)
-		TRY(store_txn_claim(lane->job->txn, changed, changed_count, claims, err));
+		TRY(store_txn_claim(lane->job->txn, &lane->guess, changed, changed_count, claims, err));
 	uint64_t looked_up = clock_mono_ns();
 
 	struct segment_write_times before;

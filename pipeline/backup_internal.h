@@ -140,7 +140,7 @@ struct lane {
 
 	struct pending_block group[CHUNK_HASH_LANES];
 	unsigned group_count;
-	struct job_disk *group_disk;
+	struct store_guess guess; /* where the last known block was */
 
 	int level;               /* zstd level of compression AUTO */
 	uint64_t level_wait_ns;  /* read-wait at the last decision */

@@ -94,7 +94,7 @@ static enum err_code reader_for(struct lane *lane, struct job_disk *disk, struct
 /* The first and last needed block of a 1 MiB part; false if there is none. */
 static bool part_range(const struct leaf_work *work, unsigned part, unsigned *first, unsigned *last)
 {
-	unsigned bits = work->needed[2 * part] | (unsigned)work->needed[2 * part + 1] << 8;
+	unsigned bits = work->needed[(size_t)2 * part] | (unsigned)work->needed[(size_t)2 * part + 1] << 8;
 	if (!bits)
 		return false;
 	*first = (unsigned)__builtin_ctz(bits);
@@ -415,6 +415,7 @@ void *lane_main(void *user)
 	if (lane->writer && segment_writer_finish(lane->writer, &finish_err) != ERR_OK)
 		job_fail(lane->job, &finish_err);
 	collect_times(lane, start_ns, start_cpu_ns);
+	store_guess_release(&lane->guess);
 	segment_writer_free(lane->writer);
 	io_queue_free(lane->queue);
 	job_lane_ended(lane->job);

@@ -57,7 +57,7 @@ struct restore_lane {
 	unsigned slot_count;
 	struct opened_block group[CHUNK_HASH_LANES];
 	unsigned group_count;
-	struct fetch_guess guess;
+	struct store_guess guess;
 	bool drained;
 	struct stage_times times;
 };
@@ -84,7 +84,7 @@ void restore_lane_release(struct restore_lane *lane, struct stage_times *times)
 	stage_times_add(times, &lane->times);
 	for (unsigned i = 0; i < LEAVES; i++)
 		fetch_plan_release(&lane->leaves[i].plan);
-	segment_unref(lane->guess.segment);
+	store_guess_release(&lane->guess);
 	record_opener_free(lane->opener);
 	arena_release(&lane->arena);
 }

@@ -47,7 +47,7 @@ static void make_runs(struct fetch_plan *plan)
 }
 
 enum err_code fetch_plan_make(struct fetch_plan *plan, struct restore_job *job, struct restore_claim *claim,
-			      struct fetch_guess *guess, struct err *err)
+			      struct store_guess *guess, struct err *err)
 {
 	plan->item_count = 0;
 	for (unsigned block = 0; claim->has_leaf && block < DISK_MAP_FANOUT; block++) {
@@ -55,8 +55,7 @@ enum err_code fetch_plan_make(struct fetch_plan *plan, struct restore_job *job, 
 			continue;
 		struct fetch_item *item = &plan->items[plan->item_count];
 		struct err why = {0};
-		enum err_code code = store_find_near(job->store, &claim->node.ids[block], &guess->segment, &guess->slot,
-						     &item->entry, &why);
+		enum err_code code = store_find_near(job->store, &claim->node.ids[block], guess, &item->entry, &why);
 		if (code == ERR_OK && (item->entry->kind != RECORD_CHUNK || item->entry->raw_length != BLOCK_SIZE))
 			code = err_set(&why, ERR_CORRUPT, 0, "its record is no block");
 		if (code != ERR_OK) {

@@ -34,16 +34,10 @@ struct fetch_plan {
 	unsigned run_count;
 };
 
-/* Where the last block was found: the first guess for the next one. One per lane. */
-struct fetch_guess {
-	struct segment *segment; /* one reference, or NULL */
-	uint32_t slot;
-};
-
 /* Finds every present block of the claim's leaf. A block without a record is lost (restore_lose_block) and taken out of
  * `node`. */
 enum err_code fetch_plan_make(struct fetch_plan *plan, struct restore_job *job, struct restore_claim *claim,
-			      struct fetch_guess *guess, struct err *err);
+			      struct store_guess *guess, struct err *err);
 
 /* Drops the references. */
 void fetch_plan_release(struct fetch_plan *plan);

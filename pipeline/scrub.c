@@ -89,8 +89,8 @@ static enum err_code scrub_segments(struct scrub_lane *lane, struct err *err)
 	const struct log_state *state = store_state(job->store);
 	struct arena arena = {0};
 	struct io_queue *queue = NULL;
-	TRY(arena_init(&arena, SCRUB_BUFFERS * SCRUB_BUFFER_SIZE, err));
-	uint8_t *buffers = arena_take(&arena, SCRUB_BUFFERS * SCRUB_BUFFER_SIZE);
+	TRY(arena_init(&arena, (size_t)SCRUB_BUFFERS * SCRUB_BUFFER_SIZE, err));
+	uint8_t *buffers = arena_take(&arena, (size_t)SCRUB_BUFFERS * SCRUB_BUFFER_SIZE);
 	enum err_code code = io_queue_new(store_io(job->store), 2 * SCRUB_BUFFERS, arena.base, arena.size, &queue, err);
 	while (code == ERR_OK && !check_stopped(&job->check)) {
 		size_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
@@ -139,7 +139,7 @@ enum err_code scrub_run(struct store *store, const struct check_request *request
 	for (unsigned i = 0; i < count; i++)
 		lanes[i].job = &job;
 	check_run_lanes(&job.check, scrub_main, lanes, sizeof(*lanes), count);
-	struct stage_times times = {.lanes = count, .buffer_bytes = (uint64_t)count * SCRUB_BUFFERS * SCRUB_BUFFER_SIZE};
+	struct stage_times times = {.lanes = count, .buffer_bytes = (uint64_t)count * (size_t)SCRUB_BUFFERS * SCRUB_BUFFER_SIZE};
 	for (unsigned i = 0; i < count; i++) {
 		job.check.report.bytes_read += lanes[i].bytes;
 		times.read_bytes += lanes[i].bytes;

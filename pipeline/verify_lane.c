@@ -254,12 +254,12 @@ static enum err_code run(struct verify_lane *lane, struct err *err)
 	struct verify_job *job = lane->job;
 	size_t piece_room = round_up(PIECE_ROOM, IO_ALIGN);
 	struct arena arena = {0};
-	TRY(arena_init(&arena, PIECES * piece_room + CHUNK_HASH_LANES * BLOCK_SIZE + RECORD_RAW_MAX, err));
+	TRY(arena_init(&arena, PIECES * piece_room + (size_t)CHUNK_HASH_LANES * BLOCK_SIZE + RECORD_RAW_MAX, err));
 	lane->times.buffer_bytes = arena.size;
 	struct worker w = {.lane = lane};
 	for (unsigned i = 0; i < PIECES; i++)
 		w.pieces[i].data = arena_take(&arena, piece_room);
-	w.plain = arena_take(&arena, CHUNK_HASH_LANES * BLOCK_SIZE);
+	w.plain = arena_take(&arena, (size_t)CHUNK_HASH_LANES * BLOCK_SIZE);
 	w.large = arena_take(&arena, RECORD_RAW_MAX);
 	enum err_code code = io_queue_new(store_io(job->store), 2 * PIECES, arena.base, arena.size, &w.queue, err);
 	if (code == ERR_OK)

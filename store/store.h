@@ -96,11 +96,17 @@ MUST_CHECK enum err_code store_segment(struct store *store, uint64_t number, str
 MUST_CHECK enum err_code store_find(struct store *store, const struct chunk_id *id, struct segment **ret_segment,
 				    const struct record_entry **ret_entry, uint32_t *ret_slot, struct err *err);
 
-/* store_find with a guess: neighbours on a disk mostly lie in neighbouring slots, so the slots from *slot on of *segment (may be
- * NULL; taken over) are looked at before the index. On success *segment (unref it in the end) and *slot say where the record is,
- * for the next guess. */
-MUST_CHECK enum err_code store_find_near(struct store *store, const struct chunk_id *id, struct segment **segment,
-					 uint32_t *slot, const struct record_entry **ret_entry, struct err *err);
+/* Where a lane found its last record: neighbours on a disk mostly lie in neighbouring slots, so that is where it looks first. One per
+ * lane; zeroed before use, store_guess_release in the end. */
+struct store_guess {
+	struct segment *segment; /* one reference, or NULL */
+	uint32_t slot;
+};
+void store_guess_release(struct store_guess *guess);
+
+/* store_find that looks at the guess before the index, and leaves in it where the record is (guess->segment stays the guess's). */
+MUST_CHECK enum err_code store_find_near(struct store *store, const struct chunk_id *id, struct store_guess *guess,
+					 const struct record_entry **ret_entry, struct err *err);
 
 /* Reads one record and checks its ID; for metadata. `dst` has `capacity` bytes. ERR_NOT_FOUND, ERR_CORRUPT, ERR_AUTH,
  * ERR_LIMIT if it does not fit. Thread-safe. */
@@ -133,10 +139,10 @@ MUST_CHECK enum err_code store_txn_writer(struct store_txn *txn, struct compress
 					  struct io_queue *queue, void *arena, struct segment_writer **ret,
 					  struct err *err);
 
-/* Looks up and claims chunks as chunk_index_claim does, with every answer proven: claims[] are NEW (store it, then call
- * store_txn_stored), PENDING or KNOWN. */
-MUST_CHECK enum err_code store_txn_claim(struct store_txn *txn, const struct chunk_id ids[], size_t count,
-					 enum chunk_claim claims[], struct err *err);
+/* Looks up and claims up to CHUNK_HASH_LANES chunks as chunk_index_claim does, with every answer proven: claims[] are NEW (store
+ * it, then call store_txn_stored), PENDING or KNOWN. What lies where the lane's guess says needs no look-up at all. */
+MUST_CHECK enum err_code store_txn_claim(struct store_txn *txn, struct store_guess *guess, const struct chunk_id ids[],
+					 size_t count, enum chunk_claim claims[], struct err *err);
 void store_txn_stored(struct store_txn *txn, const struct chunk_id *id, struct chunk_location location);
 
 /* Map nodes of this transaction: what has() does not know is written to the transaction's metadata segment. For the thread that

@@ -67,6 +67,12 @@ enum err_code store_recover(struct store *store, struct err *err);
 /* (Re)opens the index and adds what its runs do not cover. */
 enum err_code store_load_index(struct store *store, struct err *err);
 
+/* True if the record lies where the guess says or just behind; the guess then points to it. */
+bool store_guess_hits(struct store_guess *guess, const struct chunk_id *id);
+
+/* Takes over one reference. */
+void store_guess_set(struct store_guess *guess, struct segment *segment, uint32_t slot);
+
 /* What a writer of this store needs. The caller sets `sealed` and `user`. */
 struct segment_context store_segment_context(const struct store *store, enum verify_new verify_new);
 

@@ -130,23 +130,44 @@ enum err_code store_find(struct store *store, const struct chunk_id *id, struct 
 /* How far a guess looks: duplicates and blocks of another lane leave small gaps. */
 enum { NEAR_SLOTS = 4 };
 
-enum err_code store_find_near(struct store *store, const struct chunk_id *id, struct segment **segment, uint32_t *slot,
+bool store_guess_hits(struct store_guess *guess, const struct chunk_id *id)
+{
+	if (!guess->segment)
+		return false;
+	uint32_t count;
+	const struct record_entry *entries = segment_entries(guess->segment, &count);
+	for (uint32_t i = guess->slot; i < count && i < guess->slot + NEAR_SLOTS; i++)
+		if (chunk_id_equal(&entries[i].id, id)) {
+			guess->slot = i;
+			return true;
+		}
+	return false;
+}
+
+void store_guess_set(struct store_guess *guess, struct segment *segment, uint32_t slot)
+{
+	segment_unref(guess->segment);
+	guess->segment = segment;
+	guess->slot = slot;
+}
+
+void store_guess_release(struct store_guess *guess)
+{
+	store_guess_set(guess, NULL, 0);
+}
+
+enum err_code store_find_near(struct store *store, const struct chunk_id *id, struct store_guess *guess,
 			      const struct record_entry **ret_entry, struct err *err)
 {
-	if (*segment) {
-		uint32_t count;
-		const struct record_entry *entries = segment_entries(*segment, &count);
-		for (uint32_t i = *slot; i < count && i < *slot + NEAR_SLOTS; i++)
-			if (chunk_id_equal(&entries[i].id, id)) {
-				*slot = i;
-				*ret_entry = &entries[i];
-				return ERR_OK;
-			}
+	if (!store_guess_hits(guess, id)) {
+		struct segment *segment;
+		uint32_t slot;
+		TRY(store_find(store, id, &segment, ret_entry, &slot, err));
+		store_guess_set(guess, segment, slot);
+		return ERR_OK;
 	}
-	struct segment *found;
-	TRY(store_find(store, id, &found, ret_entry, slot, err));
-	segment_unref(*segment);
-	*segment = found;
+	uint32_t count;
+	*ret_entry = &segment_entries(guess->segment, &count)[guess->slot];
 	return ERR_OK;
 }
 
@@ -222,7 +243,7 @@ enum err_code store_load_saveset(struct store *store, const struct log_saveset *
 	AUTO_FREE uint8_t *data = malloc(RECORD_RAW_MAX);
 	if (!data)
 		return err_set(err, ERR_NO_MEMORY, 0, "no memory for a saveset's description");
-	size_t length;
+	size_t length = 0;
 	struct err why = {0};
 	enum err_code code = store_read_record(store, RECORD_SAVESET, &entry->record, data, RECORD_RAW_MAX, &length, &why);
 	if (code == ERR_OK)

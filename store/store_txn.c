@@ -35,6 +35,7 @@ struct store_txn {
 	void *meta_arena;
 	size_t meta_arena_size;
 	struct segment_writer *meta;
+	struct store_guess meta_guess;
 };
 
 /* ---- Segments as they are sealed ---- */
@@ -144,6 +145,7 @@ static void free_meta(struct store_txn *txn)
 static void txn_free(struct store_txn *txn, bool index_is_good)
 {
 	free_meta(txn);
+	store_guess_release(&txn->meta_guess);
 	{
 		LOCK_SCOPE(&txn->store->commit_mutex);
 		txn->store->txn_active = false;
@@ -168,8 +170,8 @@ enum err_code store_txn_writer(struct store_txn *txn, struct compression compres
 
 /* ---- Chunks ---- */
 
-/* True if the location that the index named holds the chunk. */
-static bool is_proven(struct store *store, const struct chunk_id *id, struct chunk_location where)
+/* True if the location that the index named holds the chunk; the guess then points to it. */
+static bool is_proven(struct store *store, const struct chunk_id *id, struct chunk_location where, struct store_guess *guess)
 {
 	struct segment *segment;
 	if (store_segment(store, where.segment, &segment, NULL) != ERR_OK)
@@ -177,22 +179,37 @@ static bool is_proven(struct store *store, const struct chunk_id *id, struct chu
 	uint32_t count;
 	const struct record_entry *entries = segment_entries(segment, &count);
 	bool proven = where.slot < count && chunk_id_equal(&entries[where.slot].id, id);
-	segment_unref(segment);
+	if (proven)
+		store_guess_set(guess, segment, where.slot);
+	else
+		segment_unref(segment);
 	return proven;
 }
 
-enum err_code store_txn_claim(struct store_txn *txn, const struct chunk_id ids[], size_t count, enum chunk_claim claims[],
-			      struct err *err)
+enum err_code store_txn_claim(struct store_txn *txn, struct store_guess *guess, const struct chunk_id ids[], size_t count,
+			      enum chunk_claim claims[], struct err *err)
 {
-	struct chunk_location locations[16];
-	TRY(chunk_index_claim(txn->store->index, ids, count, claims, locations, err));
+	struct chunk_id unknown[CHUNK_HASH_LANES];
+	size_t which[CHUNK_HASH_LANES];
+	size_t unknown_count = 0;
 	for (size_t i = 0; i < count; i++) {
-		if (claims[i] != CHUNK_CLAIM_MAYBE)
+		claims[i] = CHUNK_CLAIM_KNOWN;
+		if (store_guess_hits(guess, &ids[i]))
 			continue;
-		if (is_proven(txn->store, &ids[i], locations[i]))
-			claims[i] = CHUNK_CLAIM_KNOWN;
-		else
-			TRY(chunk_index_claim_new(txn->store->index, &ids[i], &claims[i], &locations[i], err));
+		unknown[unknown_count] = ids[i];
+		which[unknown_count++] = i;
+	}
+	if (unknown_count == 0)
+		return ERR_OK;
+	enum chunk_claim answers[CHUNK_HASH_LANES];
+	struct chunk_location locations[CHUNK_HASH_LANES];
+	TRY(chunk_index_claim(txn->store->index, unknown, unknown_count, answers, locations, err));
+	for (size_t i = 0; i < unknown_count; i++) {
+		if (answers[i] == CHUNK_CLAIM_MAYBE && is_proven(txn->store, &unknown[i], locations[i], guess))
+			answers[i] = CHUNK_CLAIM_KNOWN;
+		else if (answers[i] == CHUNK_CLAIM_MAYBE)
+			TRY(chunk_index_claim_new(txn->store->index, &unknown[i], &answers[i], &locations[i], err));
+		claims[which[i]] = answers[i];
 	}
 	return ERR_OK;
 }
@@ -237,8 +254,9 @@ static enum err_code put_node(void *user, const struct chunk_id *id, const uint8
 
 static bool has_node(void *user, const struct chunk_id *id)
 {
+	struct store_txn *txn = user;
 	enum chunk_claim claim;
-	return store_txn_claim(user, id, 1, &claim, NULL) == ERR_OK && claim != CHUNK_CLAIM_NEW;
+	return store_txn_claim(txn, &txn->meta_guess, id, 1, &claim, NULL) == ERR_OK && claim != CHUNK_CLAIM_NEW;
 }
 
 static enum err_code get_node(void *user, const struct chunk_id *id, uint8_t *dst, size_t *ret_length, struct err *err)
