@@ -137,10 +137,10 @@ static enum err_code restore(const struct invocation *invocation, struct restore
 		return restore_xva(invocation, store.store, row->saveset, target, options, sums, err);
 	if (!is_stdout(target) && is_directory(target))
 		return restore_all(invocation, store.store, row->saveset, disk, target, sums, err);
-	if (!disk && row->saveset->disk_count == 1)
-		disk = &row->saveset->disks[0];
-	if (!disk)
+	if (!disk && row->saveset->disk_count != 1)
 		return refuse_choice(row->saveset, text, err);
+	if (!disk)
+		disk = &row->saveset->disks[0];
 	return restore_to(invocation, store.store, disk, target, sums, err);
 }
 

@@ -123,7 +123,7 @@ enum err_code saveset_find(const struct saveset_list *list, const char *text, co
 			found++;
 		}
 	if (!found)
-		return err_set(err, ERR_NOT_FOUND, 0,
+		return err_set(err, list->damaged ? ERR_CORRUPT : ERR_NOT_FOUND, 0,
 			       "no saveset, VM or name '%s' in this store; 'xenolith list' shows them%s", text,
 			       list->damaged ? " (some can't be read)" : "");
 	if (found > 1)
@@ -173,7 +173,7 @@ enum err_code saveset_find_disk(const struct saveset_list *list, const char *tex
 		code = saveset_find(list, left, &row, &part);
 		if (code == ERR_NOT_FOUND)
 			continue;
-		if (code != ERR_OK)
+		if (!row)
 			return err_set(err, code, 0, "%s", part.msg);
 		TRY(find_disk(row->saveset, text + (colon - left) + 1, ret_disk, err));
 		*ret = row;

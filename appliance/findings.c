@@ -17,6 +17,8 @@ static const char *kind_name(const struct finding *finding)
 		return "disk";
 	case FINDING_SAVESET:
 		return "saveset";
+	case FINDING_LOG:
+		return "log";
 	}
 	return "unknown";
 }
@@ -32,6 +34,8 @@ static json_t *finding_json(const struct finding *finding)
 		json_object_set_new(row, "length", json_integer((json_int_t)finding->length));
 		return row;
 	}
+	if (finding->kind == FINDING_LOG)
+		return row;
 	char uuid[UUID_TEXT_SIZE];
 	json_object_set_new(row, "saveset", json_string(uuid_format(&finding->saveset, uuid)));
 	json_object_set_new(row, "vm", output_json_text(finding->vm_name));

@@ -46,26 +46,26 @@ static inline pthread_mutex_t *cleanup_lock(pthread_mutex_t *mutex)
 #define AUTO(func) __attribute__((cleanup(func)))
 
 /* Defines cleanup_NAME(type **) that calls func on a non-NULL pointer, for use with AUTO(). */
-#define DEFINE_CLEANUP(name, type, func)                              \
-	static inline void cleanup_##name(type **p)                   \
-	{                                                             \
-		if (*p)                                               \
-			func(*p);                                     \
+#define DEFINE_CLEANUP(name, type, func)            \
+	static inline void cleanup_##name(type **p) \
+	{                                           \
+		if (*p)                             \
+			func(*p);                   \
 	}
 
 /* Holds `mutex` until the scope ends. */
 #define LOCK_SCOPE_JOIN2(a, b) a##b
 #define LOCK_SCOPE_JOIN(a, b) LOCK_SCOPE_JOIN2(a, b)
-#define LOCK_SCOPE(mutex)                                                                         \
-	__attribute__((cleanup(cleanup_unlock), unused)) pthread_mutex_t *LOCK_SCOPE_JOIN(        \
-		lock_scope_, __LINE__) = cleanup_lock(mutex)
+#define LOCK_SCOPE(mutex)                                                                                          \
+	__attribute__((cleanup(cleanup_unlock), unused)) pthread_mutex_t *LOCK_SCOPE_JOIN(lock_scope_, __LINE__) = \
+		cleanup_lock(mutex)
 
 /* Gives the pointer's value away and leaves NULL behind. */
-#define TAKE_PTR(p)                            \
-	({                                     \
-		__typeof__(p) taken_ = (p);    \
-		(p) = NULL;                    \
-		taken_;                        \
+#define TAKE_PTR(p)                         \
+	({                                  \
+		__typeof__(p) taken_ = (p); \
+		(p) = NULL;                 \
+		taken_;                     \
 	})
 
 /* Gives the descriptor away and leaves -1 behind. */

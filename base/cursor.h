@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A reader of untrusted bytes. Every read checks what is left; the first read past the end makes the cursor bad, and
- * from then on all reads give zeroes. One cursor_finish() at the end turns that into an error, so that a parser can read
- * its fields in a straight line and check once.
+ * from then on all reads give zeroes. One cursor_finish() at the end turns that into an error, so that a parser can
+ * read its fields in a straight line and check once.
  *
  * The bytes are borrowed. Threads: one owner. */
 #ifndef BASE_CURSOR_H

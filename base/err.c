@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#undef err_set   /* the analyzer has macros of these names */
+#undef err_set /* the analyzer has macros of these names */
 #undef err_errno
 
 enum err_code err_setv(struct err *err, enum err_code code, int os_errno, const char *format, va_list args)

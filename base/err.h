@@ -2,8 +2,8 @@
 /* Errors are values: a code that says what the caller should do, and one line of text that a person can act on.
  *
  * The caller makes a `struct err` on its stack (`struct err err = {0};`) and passes its address down. A function that
- * fails returns a code other than ERR_OK and fills the struct unless the pointer is NULL; on success it leaves it alone.
- * The first error wins: setting an error that is already set keeps the old one.
+ * fails returns a code other than ERR_OK and fills the struct unless the pointer is NULL; on success it leaves it
+ * alone. The first error wins: setting an error that is already set keeps the old one.
  *
  * Threads: a struct err belongs to one thread; hand it over by value.
  */
@@ -39,8 +39,8 @@ struct err {
 	char msg[512]; /* lower case, no full stop, names the object in quotes */
 };
 
-/* Sets `err` (may be NULL) to `code` with a formatted message, unless it is set already. `os_errno` other than 0 appends
- * ": " and the system's text for it. Returns `code`, so that a function can end with `return err_set(...)`. */
+/* Sets `err` (may be NULL) to `code` with a formatted message, unless it is set already. `os_errno` other than 0
+ * appends ": " and the system's text for it. Returns `code`, so that a function can end with `return err_set(...)`. */
 enum err_code err_set(struct err *err, enum err_code code, int os_errno, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
@@ -48,7 +48,8 @@ enum err_code err_set(struct err *err, enum err_code code, int os_errno, const c
 enum err_code err_setv(struct err *err, enum err_code code, int os_errno, const char *format, va_list args)
 	__attribute__((format(printf, 4, 0)));
 
-/* Puts "context: " in front of the message of a set error. Returns the error's code (ERR_OK if `err` is NULL or unset). */
+/* Puts "context: " in front of the message of a set error. Returns the error's code (ERR_OK if `err` is NULL or
+ * unset). */
 enum err_code err_context(struct err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Sets ERR_IO for the current errno, or the code that fits it better (ENOSPC and EDQUOT, ENOMEM, ENOENT, EEXIST). */
@@ -67,18 +68,18 @@ const char *err_code_name(enum err_code code);
 #endif
 
 /* Runs `call`; if it does not return ERR_OK, returns its code from the current function. */
-#define TRY(call)                               \
-	do {                                    \
+#define TRY(call)                                \
+	do {                                     \
 		enum err_code try_code = (call); \
-		if (try_code != ERR_OK)         \
-			return try_code;        \
+		if (try_code != ERR_OK)          \
+			return try_code;         \
 	} while (0)
 
 /* Runs `call` where its code needs no answer, because the error is kept elsewhere or a first error outranks it. */
-#define ERR_IGNORE(call)                            \
-	do {                                        \
+#define ERR_IGNORE(call)                             \
+	do {                                         \
 		enum err_code ignored_code = (call); \
-		(void)ignored_code;                 \
+		(void)ignored_code;                  \
 	} while (0)
 
 /* Marks a function whose result must be looked at. */

@@ -16,7 +16,7 @@ struct progress {
 	_Atomic uint64_t new_bytes;    /* content that the store did not have, before compression */
 	_Atomic uint64_t stored_bytes; /* bytes put into the store, or written to the target */
 	_Atomic uint64_t warnings;
-	_Atomic bool cancel;           /* set from outside (a signal handler may): stop soon, keep what is durable */
+	_Atomic bool cancel; /* set from outside (a signal handler may): stop soon, keep what is durable */
 };
 
 static inline void progress_add(_Atomic uint64_t *counter, uint64_t n)

@@ -29,7 +29,8 @@ enum err_code size_parse(const char *text, uint64_t *ret_bytes, struct err *err)
 	uint64_t scale = 1;
 	bool digits = false;
 	for (; *p >= '0' && *p <= '9'; p++, digits = true)
-		if (__builtin_mul_overflow(whole, 10u, &whole) || __builtin_add_overflow(whole, (uint64_t)(*p - '0'), &whole))
+		if (__builtin_mul_overflow(whole, 10u, &whole) ||
+		    __builtin_add_overflow(whole, (uint64_t)(*p - '0'), &whole))
 			return err_set(err, ERR_INVALID, 0, "size '%s' is too large", text);
 	if (digits && *p == '.')
 		for (p++; *p >= '0' && *p <= '9'; p++)
@@ -46,7 +47,8 @@ enum err_code size_parse(const char *text, uint64_t *ret_bytes, struct err *err)
 	return ERR_OK;
 }
 
-enum err_code number_parse(const char *text, const char *what, uint64_t min, uint64_t max, uint64_t *ret, struct err *err)
+enum err_code number_parse(const char *text, const char *what, uint64_t min, uint64_t max, uint64_t *ret,
+			   struct err *err)
 {
 	uint64_t value = 0;
 	bool good = *text != '\0';

@@ -99,7 +99,7 @@ static void run_hash(struct primitive_worker *w)
 			blocks[j] = block_at(w, i + j);
 		chunk_hash_blocks(&w->hasher, blocks, CHUNK_HASH_LANES, ids);
 		use(ids[0].bytes[0]);
-		account(w, PRIMITIVE_HASH, start, CHUNK_HASH_LANES * BLOCK_SIZE);
+		account(w, PRIMITIVE_HASH, start, (uint64_t)CHUNK_HASH_LANES * BLOCK_SIZE);
 	}
 }
 

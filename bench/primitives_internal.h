@@ -11,7 +11,7 @@
 #include <zstd.h>
 
 /* Blocks of a lane's batch; they and what becomes of them fit the core's second-level cache. */
-#define GROUP 16u
+#define GROUP ((size_t)16)
 
 /* Room for one record, whatever its content. */
 #define RECORD_ROOM (BLOCK_SIZE + (BLOCK_SIZE >> 8) + 512u)

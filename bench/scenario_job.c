@@ -50,10 +50,16 @@ static uint64_t memory_status(const char *name)
 	AUTO_FCLOSE FILE *file = fopen("/proc/self/status", "re");
 	char line[256];
 	size_t length = strlen(name);
-	while (file && fgets(line, sizeof(line), file))
-		if (strncmp(line, name, length) == 0 && line[length] == ':')
-			return strtoull(line + length + 1, NULL, 10) * 1024;
-	return 0;
+	uint64_t kib = 0;
+	while (file && fgets(line, sizeof(line), file)) {
+		if (strncmp(line, name, length) != 0 || line[length] != ':')
+			continue;
+		const char *digits = line + length + 1;
+		for (digits += strspn(digits, " \t"); *digits >= '0' && *digits <= '9'; digits++)
+			kib = kib * 10 + (uint64_t)(*digits - '0');
+		break;
+	}
+	return kib * 1024;
 }
 
 /* ---- The jobs ---- */

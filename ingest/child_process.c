@@ -21,6 +21,8 @@
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define STOP_MS 2000
 #define ARGUMENTS_MAX 32
+/* Of what a child writes to standard error, how much a line of it is looked for in. */
+#define WORDS_MAX 2048
 
 /* Everything that the new process needs, made before the fork: after it only async-signal-safe calls are allowed. */
 struct start_plan {
@@ -166,7 +168,12 @@ bool child_wait(struct child *child, unsigned timeout_ms)
 
 bool child_succeeded(const struct child *child)
 {
-	return child->ended && WIFEXITED(child->status) && WEXITSTATUS(child->status) == 0;
+	return child_exit_code(child) == 0;
+}
+
+int child_exit_code(const struct child *child)
+{
+	return child->ended && WIFEXITED(child->status) ? WEXITSTATUS(child->status) : -1;
 }
 
 enum err_code child_output(const struct child *child, size_t max, char **ret, size_t *ret_length, struct err *err)
@@ -191,9 +198,26 @@ enum err_code child_output(const struct child *child, size_t max, char **ret, si
 	return ERR_OK;
 }
 
+/* Puts a line of the child's into `dst`, or how it ended if the line is empty. */
+static char *say(const struct child *child, const char *line, size_t length, char *dst, size_t size)
+{
+	if (length > 0)
+		snprintf(dst, size, "%.*s", (int)length, line);
+	else if (child->ended && WIFSIGNALED(child->status))
+		snprintf(dst, size, "killed by signal %d", WTERMSIG(child->status));
+	else if (child->ended)
+		snprintf(dst, size, "ended with code %d", WEXITSTATUS(child->status));
+	else
+		snprintf(dst, size, "no answer");
+	for (char *p = dst; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+	return dst;
+}
+
 char *child_last_words(const struct child *child, char *dst, size_t size)
 {
-	char text[2048];
+	char text[WORDS_MAX];
 	off_t end = lseek(child->errors_fd, 0, SEEK_END);
 	off_t start = end > (off_t)sizeof(text) ? end - (off_t)sizeof(text) : 0;
 	ssize_t n = end > 0 ? pread(child->errors_fd, text, sizeof(text), start) : 0;
@@ -203,18 +227,21 @@ char *child_last_words(const struct child *child, char *dst, size_t size)
 	size_t first = length;
 	while (first > 0 && text[first - 1] != '\n')
 		first--;
-	for (size_t i = first; i < length; i++)
-		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-			text[i] = '?';
-	if (length > first)
-		snprintf(dst, size, "%.*s", (int)(length - first), text + first);
-	else if (child->ended && WIFSIGNALED(child->status))
-		snprintf(dst, size, "killed by signal %d", WTERMSIG(child->status));
-	else if (child->ended)
-		snprintf(dst, size, "ended with code %d", WEXITSTATUS(child->status));
-	else
-		snprintf(dst, size, "no answer");
-	return dst;
+	return say(child, text + first, length - first, dst, size);
+}
+
+char *child_first_words(const struct child *child, char *dst, size_t size)
+{
+	char text[WORDS_MAX];
+	ssize_t n = pread(child->errors_fd, text, sizeof(text), 0);
+	size_t length = n > 0 ? (size_t)n : 0;
+	size_t first = 0;
+	while (first < length && (text[first] == '\n' || text[first] == ' '))
+		first++;
+	size_t end = first;
+	while (end < length && text[end] != '\n')
+		end++;
+	return say(child, text + first, end - first, dst, size);
 }
 
 void child_stop(struct child *child)

@@ -30,8 +30,8 @@ struct child {
 	int status;
 };
 
-/* Starts argv[0] (an absolute path, or looked for in PATH) with the arguments argv[1..], ending with NULL. ERR_NOT_FOUND: no
- * such program. Gives *ret; end it with child_stop. */
+/* Starts argv[0] (an absolute path, or looked for in PATH) with the arguments argv[1..], ending with NULL.
+ * ERR_NOT_FOUND: no such program. Gives *ret; end it with child_stop. */
 MUST_CHECK enum err_code child_start(const char *const argv[], const struct child_limits *limits, struct child **ret,
 				     struct err *err);
 
@@ -41,6 +41,9 @@ bool child_wait(struct child *child, unsigned timeout_ms);
 /* True if the child has ended by itself and reported success. */
 bool child_succeeded(const struct child *child);
 
+/* What the child ended with by itself, or -1: it runs, or a signal ended it. */
+int child_exit_code(const struct child *child);
+
 /* What the child wrote to standard output, at most `max` bytes (ERR_LIMIT beyond). Gives *ret, with a zero byte behind.
  */
 MUST_CHECK enum err_code child_output(const struct child *child, size_t max, char **ret, size_t *ret_length,
@@ -48,6 +51,9 @@ MUST_CHECK enum err_code child_output(const struct child *child, size_t max, cha
 
 /* The last line the child wrote to standard error, or how it ended, as text that is safe to print. Returns dst. */
 char *child_last_words(const struct child *child, char *dst, size_t size);
+
+/* The same for the first line, which is the cause where a program goes on and ends with a summary. */
+char *child_first_words(const struct child *child, char *dst, size_t size);
 
 /* Asks the child to end, kills it if it does not within two seconds, reaps it, frees. NULL is allowed. */
 void child_stop(struct child *child);

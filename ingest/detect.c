@@ -5,6 +5,7 @@
 #include "base/endian.h"
 #include "base/size.h"
 #include "ingest/formats.h"
+#include "ingest/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -123,9 +124,10 @@ const char *detect_bytes(const uint8_t *head, size_t length, uint64_t size_bytes
 		return "vmdk";
 	if (length >= TAR_BLOCK && is_xva_header(head))
 		return "xva";
-	if (has_at(head, length, 0, "\x1f\x8b", 2) && is_gzip_xva(head, length))
+	enum stream_coding coding = stream_coding_of(head, length);
+	if (coding == STREAM_GZIP && is_gzip_xva(head, length))
 		return "xva";
-	if (has_at(head, length, 0, "\x28\xb5\x2f\xfd", 4) && is_zstd_xva(head, length))
+	if (coding == STREAM_ZSTD && is_zstd_xva(head, length))
 		return "xva";
 	return "raw";
 }

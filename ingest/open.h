@@ -18,14 +18,14 @@ struct source_set {
 		char name[64];
 		uint8_t *data;
 		size_t length;
-	} *documents;
+	} * documents;
 	size_t document_count;
 	void *owner; /* the format's shared state; freed by its `release` */
 	void (*release)(void *owner);
 };
 
-/* Opens `spec`: a path (raw, block device, VHD, XVA, or what qemu-nbd reads), "-" (a stream on standard input: XVA), or an
- * nbd://, nbds://, nbd+unix:// address. `format` is NULL (detect from content, never from the name) or a name from
+/* Opens `spec`: a path (raw, block device, VHD, XVA, or what qemu-nbd reads), "-" (a stream on standard input: XVA), or
+ * an nbd://, nbds://, nbd+unix:// address. `format` is NULL (detect from content, never from the name) or a name from
  * source_format_names. Gives *ret; release with source_set_release. */
 MUST_CHECK enum err_code source_open(const char *spec, const char *format, struct source_set *ret, struct err *err);
 void source_set_release(struct source_set *set);
@@ -38,8 +38,8 @@ struct target_options {
 	bool overwrite;     /* an existing file may be replaced, a device or address may be written over */
 };
 
-/* Opens `spec` ("-" is standard output, a path, or an NBD address) for a disk of `size_bytes`. ERR_EXISTS if it is there and
- * overwrite is not set; ERR_NO_SPACE if it is too small. Nothing is changed before all checks have passed. */
+/* Opens `spec` ("-" is standard output, a path, or an NBD address) for a disk of `size_bytes`. ERR_EXISTS if it is
+ * there and overwrite is not set; ERR_NO_SPACE if it is too small. Nothing is changed before all checks have passed. */
 MUST_CHECK enum err_code target_open(const char *spec, const struct target_options *options, const char *disk_name,
 				     uint64_t size_bytes, struct block_target **ret, struct err *err);
 

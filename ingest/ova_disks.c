@@ -178,9 +178,12 @@ static void name_disks(const struct found_disk *found, struct xva_disk *disks, s
 	for (size_t i = 0; i < count; i++) {
 		if (disks[i].name[0])
 			continue;
-		snprintf(disks[i].name, sizeof(disks[i].name), "%s", disks[i].ref);
-		while (name_is_taken(disks, count, disks[i].name, i) && strlen(disks[i].name) < OVA_NAME_MAX)
-			strncat(disks[i].name, "_", 2);
+		char *name = disks[i].name;
+		snprintf(name, sizeof(disks[i].name), "%s", disks[i].ref);
+		for (size_t n = strlen(name); n < OVA_NAME_MAX && name_is_taken(disks, count, name, i);) {
+			name[n++] = '_';
+			name[n] = '\0';
+		}
 	}
 }
 

@@ -4,7 +4,9 @@
 #include "base/cleanup.h"
 #include "base/endian.h"
 #include "base/size.h"
-#include "ingest/child_process.h"
+#include "ingest/image_file.h"
+#include "ingest/qemu_tool.h"
+#include "ingest/qemu_whole.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -15,8 +17,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define INFO_TIMEOUT_MS 30000
-#define INFO_TEXT_MAX (4u << 20)
 /* QEMU reads no more of a VMDK descriptor. */
 #define VMDK_DESCRIPTOR_MAX (1u << 20)
 /* Longer chains are slow beyond use; a loop ends here too. */
@@ -29,6 +29,9 @@
 
 /* VMDK 5.0, "Hosted Sparse Extent Header": descriptor's offset and size in sectors at bytes 28 and 36. */
 #define VMDK_HEADER_BYTES 44
+#define VMDK_SECTOR_BYTES 512
+
+#define WHITE_SPACE " \t\n\v\f\r"
 
 DEFINE_CLEANUP(json, json_t, json_decref)
 
@@ -79,8 +82,37 @@ static bool starts_with_word(const char *text, const char *end, const char *word
 	return (size_t)(end - text) > n && memcmp(text, word, n) == 0 && isspace((unsigned char)text[n]);
 }
 
+/* What a descriptor says of an extent. */
+struct extent {
+	char name[NAME_MAX + 2];
+	uint64_t flat_bytes; /* how long the file of a flat one must be at least, otherwise 0 */
+};
+
+/* `sectors` after the sector `offset`; UINT64_MAX if that is absurd. */
+static uint64_t end_of_sectors(uint64_t offset, uint64_t sectors)
+{
+	uint64_t max = UINT64_MAX / VMDK_SECTOR_BYTES;
+	return offset > max || sectors > max - offset ? UINT64_MAX : (offset + sectors) * VMDK_SECTOR_BYTES;
+}
+
+/* Reads the words before the name, `ACCESS SECTORS TYPE`, and the offset behind it. */
+static uint64_t flat_extent_bytes(const char *words, size_t length, const char *behind, size_t behind_length)
+{
+	char text[96];
+	char number[32];
+	snprintf(text, sizeof(text), "%.*s", (int)min_u64(length, sizeof(text) - 1), words);
+	snprintf(number, sizeof(number), "%.*s", (int)min_u64(behind_length, sizeof(number) - 1), behind);
+	char *type = text + strcspn(text, WHITE_SPACE);
+	uint64_t sectors = strtoull(type, &type, 10);
+	type += strspn(type, WHITE_SPACE);
+	type[strcspn(type, WHITE_SPACE)] = '\0';
+	if (strcmp(type, "VMFS") == 0)
+		return end_of_sectors(0, sectors); /* always the whole file */
+	return strcmp(type, "FLAT") == 0 ? end_of_sectors(strtoull(number, NULL, 10), sectors) : 0;
+}
+
 /* Reads as loosely as QEMU does, which lets any white space, line ends too, stand between the words of an extent. */
-bool vmdk_next_extent(const char *text, size_t length, size_t *position, char *dst, size_t size)
+static bool next_extent(const char *text, size_t length, size_t *position, struct extent *ret)
 {
 	const char *end = text + length;
 	while (*position < length) {
@@ -98,17 +130,30 @@ bool vmdk_next_extent(const char *text, size_t length, size_t *position, char *d
 		size_t n = 0;
 		while (open + 1 + n < end && !strchr("\"\r\n", open[1 + n]))
 			n++;
-		snprintf(dst, size, "%.*s", (int)n, open + 1);
+		snprintf(ret->name, sizeof(ret->name), "%.*s", (int)n, open + 1);
+		const char *behind = open + 1 + n + (open + 1 + n < end);
+		ret->flat_bytes = flat_extent_bytes(line, (size_t)(open - line), behind, (size_t)(end - behind));
 		return true;
 	}
 	return false;
 }
 
-/* An extent that exists must be a file beside the image, also through symbolic links; one that does not is for QEMU to
- * report (the descriptor inside a monolithic image may hold an old name of its own). */
-static enum err_code check_extent_name(const char *image, const char *name, struct err *err)
+bool vmdk_next_extent(const char *text, size_t length, size_t *position, char *dst, size_t size)
+{
+	struct extent extent;
+	if (!next_extent(text, length, position, &extent))
+		return false;
+	snprintf(dst, size, "%s", extent.name);
+	return true;
+}
+
+/* An extent that exists must be a file beside the image, also through symbolic links, and a flat one must be long
+ * enough; one that does not exist is for QEMU to report (the descriptor inside a monolithic image may hold an old name
+ * of its own). */
+static enum err_code check_extent(const char *image, const struct extent *extent, struct err *err)
 {
 	char path[PATH_MAX];
+	const char *name = extent->name;
 	int n = snprintf(path, sizeof(path), "%.*s/%s", (int)(strrchr(image, '/') - image), image, name);
 	if (strchr(name, '/') || strchr(name, ':') || n >= (int)sizeof(path))
 		return err_set(err, ERR_UNSUPPORTED, 0,
@@ -116,10 +161,13 @@ static enum err_code check_extent_name(const char *image, const char *name, stru
 	if (access(path, F_OK) < 0)
 		return ERR_OK;
 	AUTO_FREE char *real = NULL;
-	return resolve_reference(image, "extent", path, &real, err);
+	AUTO(image_file_close) struct image_file file = IMAGE_FILE_NONE;
+	TRY(resolve_reference(image, "extent", path, &real, err));
+	TRY(image_file_open(real, &file, err));
+	return image_file_need(&file, 0, extent->flat_bytes, err);
 }
 
-static enum err_code check_vmdk_names(int fd, const uint8_t *head, const char *image, struct err *err)
+static enum err_code check_vmdk_extents(int fd, const uint8_t *head, const char *image, struct err *err)
 {
 	uint64_t offset = 0;
 	uint64_t length = VMDK_DESCRIPTOR_MAX;
@@ -130,8 +178,8 @@ static enum err_code check_vmdk_names(int fd, const uint8_t *head, const char *i
 			return ERR_OK;
 		if (sector > (UINT64_C(1) << 40))
 			return err_set(err, ERR_CORRUPT, 0, "'%s' has its descriptor at an absurd offset", image);
-		offset = sector * 512;
-		length = min_u64(sectors, VMDK_DESCRIPTOR_MAX / 512) * 512;
+		offset = sector * VMDK_SECTOR_BYTES;
+		length = min_u64(sectors, VMDK_DESCRIPTOR_MAX / VMDK_SECTOR_BYTES) * VMDK_SECTOR_BYTES;
 	}
 	AUTO_FREE char *text = malloc(VMDK_DESCRIPTOR_MAX);
 	if (!text)
@@ -139,10 +187,10 @@ static enum err_code check_vmdk_names(int fd, const uint8_t *head, const char *i
 	ssize_t n = pread(fd, text, length, (off_t)offset);
 	if (n < 0)
 		return err_errno(err, "cannot read '%s'", image);
-	char name[NAME_MAX + 2];
+	struct extent extent;
 	size_t position = 0;
-	while (vmdk_next_extent(text, (size_t)n, &position, name, sizeof(name)))
-		TRY(check_extent_name(image, name, err));
+	while (next_extent(text, (size_t)n, &position, &extent))
+		TRY(check_extent(image, &extent, err));
 	return ERR_OK;
 }
 
@@ -155,7 +203,7 @@ static enum err_code check_before_open(const char *image, const char *format, st
 	if (fd < 0 || pread(fd, head, sizeof(head), 0) < 0)
 		return err_errno(err, "cannot read '%s'", image);
 	if (strcmp(format, "vmdk") == 0)
-		return check_vmdk_names(fd, head, image, err);
+		return check_vmdk_extents(fd, head, image, err);
 	if (strcmp(format, "qcow2") == 0 && be32_get(head + 4) >= 3 && (be64_get(head + 72) & QCOW2_EXTERNAL_DATA))
 		return err_set(
 			err, ERR_UNSUPPORTED, 0,
@@ -164,110 +212,154 @@ static enum err_code check_before_open(const char *image, const char *format, st
 	return ERR_OK;
 }
 
-/* What qemu-img says about the image. Gives *ret. */
-static enum err_code ask_qemu(const char *image, const char *format, json_t **ret, struct err *err)
+/* One extent, as QEMU sees it; flat ones were measured against the descriptor. */
+static enum err_code check_opened_extent(const char *image, const json_t *extent, struct err *err)
 {
-	const char *const argv[] = {"qemu-img", "info", "-f", format, "--output=json", "--", image, NULL};
-	const struct child_limits limits = {.memory_bytes = 2 * GIB, .output_bytes = INFO_TEXT_MAX};
-	AUTO(cleanup_child) struct child *child = NULL;
-	struct err why = {0};
-	enum err_code code = child_start(argv, &limits, &child, &why);
-	if (code == ERR_NOT_FOUND)
-		return err_set(err, ERR_UNSUPPORTED, 0,
-			       "'%s' is read by QEMU, and qemu-img is absent; install qemu-utils", image);
-	if (code != ERR_OK)
-		return err_set(err, code, 0, "%s", why.msg);
-	char words[256];
-	if (!child_wait(child, INFO_TIMEOUT_MS))
-		return err_set(err, ERR_TIMEOUT, 0, "qemu-img does not come to an end with '%s'", image);
-	if (!child_succeeded(child))
-		return err_set(err, ERR_CORRUPT, 0, "'%s' cannot be read as %s: %s", image, format,
-			       child_last_words(child, words, sizeof(words)));
-	AUTO_FREE char *text = NULL;
-	size_t length;
-	TRY(child_output(child, INFO_TEXT_MAX, &text, &length, err));
-	json_error_t error;
-	json_t *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
-	if (!json)
-		return err_set(err, ERR_CORRUPT, 0, "qemu-img says about '%s' what is not understood: %s", image,
-			       error.text);
-	*ret = json;
-	return ERR_OK;
+	const char *name = json_string_value(json_object_get(extent, "filename"));
+	const char *kind = json_string_value(json_object_get(extent, "format"));
+	AUTO_FREE char *real = NULL;
+	if (!name)
+		return err_set(err, ERR_CORRUPT, 0, "qemu-img does not say where an extent of '%s' lies", image);
+	TRY(resolve_reference(image, "extent", name, &real, err));
+	if (kind && (strcmp(kind, "FLAT") == 0 || strcmp(kind, "VMFS") == 0))
+		return ERR_OK;
+	return qemu_whole_check(real, "vmdk", err);
 }
 
-static enum err_code check_named_files(const char *image, const json_t *info, struct err *err)
+/* Checks that the image is whole, and that QEMU was right to open the files that it opened. */
+static enum err_code check_files(const char *image, const char *format, const json_t *info, struct err *err)
 {
 	const json_t *data = json_object_get(json_object_get(info, "format-specific"), "data");
 	if (json_object_get(data, "data-file"))
 		return err_set(err, ERR_UNSUPPORTED, 0,
 			       "'%s' keeps its data in an external file, which is not followed", image);
+	if (strcmp(format, "vmdk") != 0)
+		return qemu_whole_check(image, format, err);
 	const json_t *extents = json_object_get(data, "extents");
-	for (size_t i = 0; i < json_array_size(extents); i++) {
-		const char *name = json_string_value(json_object_get(json_array_get(extents, i), "filename"));
-		AUTO_FREE char *real = NULL;
-		if (name)
-			TRY(resolve_reference(image, "extent", name, &real, err));
-	}
+	if (json_array_size(extents) == 0)
+		return err_set(err, ERR_CORRUPT, 0, "'%s' has no extents", image);
+	for (size_t i = 0; i < json_array_size(extents); i++)
+		TRY(check_opened_extent(image, json_array_get(extents, i), err));
 	return ERR_OK;
 }
 
-/* Checks one image of the chain. *ret_next and *ret_format are its backing file (gives both), or NULL. */
-static enum err_code check_image(const char *image, const char *format, bool follow, char **ret_next, char **ret_format,
+/* An image and its backing files, top first. */
+struct link {
+	char *path;
+	char *format;
+	uint64_t disk_bytes; /* of the image above, 0 for the top one */
+};
+
+struct chain {
+	struct link links[CHAIN_MAX];
+	unsigned count;
+};
+
+static void cleanup_chain(struct chain *chain)
+{
+	for (unsigned i = 0; i < chain->count; i++) {
+		free(chain->links[i].path);
+		free(chain->links[i].format);
+	}
+}
+
+static bool is_raw(const struct link *link)
+{
+	return strcmp(link->format, "raw") == 0;
+}
+
+/* Takes `path`. */
+static enum err_code add_link(struct chain *chain, char *path, const char *format, uint64_t disk_bytes, struct err *err)
+{
+	AUTO_FREE char *owned = path;
+	AUTO_FREE char *copy = strdup(format);
+	if (!copy)
+		return err_set(err, ERR_NO_MEMORY, 0, "no memory to check '%s'", path);
+	if (chain->count == CHAIN_MAX)
+		return err_set(err, ERR_LIMIT, 0, "'%s' has a chain of more than %d backing files, or a loop",
+			       chain->links[0].path, CHAIN_MAX - 1);
+	chain->links[chain->count++] =
+		(struct link){.path = TAKE_PTR(owned), .format = TAKE_PTR(copy), .disk_bytes = disk_bytes};
+	return ERR_OK;
+}
+
+/* Adds the backing file that `image` names, if any. */
+static enum err_code add_backing(struct chain *chain, const struct link *image, const json_t *info, bool follow,
 				 struct err *err)
 {
-	TRY(check_before_open(image, format, err));
-	AUTO(cleanup_json) json_t *info = NULL;
-	TRY(ask_qemu(image, format, &info, err));
-	TRY(check_named_files(image, info, err));
 	const char *backing = json_string_value(json_object_get(info, "backing-filename"));
 	const char *full = json_string_value(json_object_get(info, "full-backing-filename"));
-	const char *backing_format = json_string_value(json_object_get(info, "backing-filename-format"));
-	*ret_next = NULL;
-	*ret_format = NULL;
+	const char *format = json_string_value(json_object_get(info, "backing-filename-format"));
+	json_int_t disk_bytes = json_integer_value(json_object_get(info, "virtual-size"));
+	char *path;
 	if (!backing && !full)
 		return ERR_OK;
 	if (!follow)
 		return err_set(err, ERR_UNSUPPORTED, 0,
 			       "'%s' names '%s' as its backing file; if that is meant to be read, give --format %s",
-			       image, backing ? backing : full, format);
-	if (!backing_format)
+			       image->path, backing ? backing : full, image->format);
+	if (!format)
 		return err_set(
 			err, ERR_UNSUPPORTED, 0,
 			"'%s' does not say which format its backing file '%s' has; set it with qemu-img rebase -u -F",
-			image, backing ? backing : full);
-	AUTO_FREE char *next = NULL;
-	TRY(resolve_reference(image, "backing file", full ? full : backing, &next, err));
-	*ret_format = strdup(backing_format);
-	if (!*ret_format)
-		return err_set(err, ERR_NO_MEMORY, 0, "no memory to check '%s'", image);
-	*ret_next = TAKE_PTR(next);
+			image->path, backing ? backing : full);
+	TRY(resolve_reference(image->path, "backing file", full ? full : backing, &path, err));
+	return add_link(chain, path, format, disk_bytes > 0 ? (uint64_t)disk_bytes : 0, err);
+}
+
+/* A raw file has no tables and names no file. Whether one that is shorter than the image above it is truncated, or the
+ * image above was made longer, nobody can tell, so the user is told. */
+static enum err_code check_raw_base(const struct link *base, char *notice, size_t notice_size, struct err *err)
+{
+	struct stat st;
+	TRY(qemu_whole_check(base->path, "raw", err));
+	if (stat(base->path, &st) < 0)
+		return err_errno(err, "cannot open '%s'", base->path);
+	if ((uint64_t)st.st_size < base->disk_bytes)
+		snprintf(notice, notice_size,
+			 "the raw backing file '%.128s' is shorter than the image above it, which reads zeroes from "
+			 "there on; is it whole?",
+			 strrchr(base->path, '/') + 1);
 	return ERR_OK;
 }
 
-enum err_code qemu_image_check(const char *path, const char *format, bool follow, char **ret_path, struct err *err)
+/* Checks one image of the chain and finds the next. Only the image itself is opened. */
+static enum err_code check_image(struct chain *chain, const struct link *image, bool follow, struct err *err)
 {
-	AUTO_FREE char *first = NULL;
+	if (!qemu_whole_knows(image->format))
+		return qemu_whole_check(image->path, image->format, err);
+	TRY(check_before_open(image->path, image->format, err));
+	AUTO(cleanup_json) json_t *info = NULL;
+	TRY(qemu_tool_info(image->path, image->format, &info, err));
+	TRY(add_backing(chain, image, info, follow, err));
+	return check_files(image->path, image->format, info, err);
+}
+
+enum err_code qemu_image_check(const char *path, const char *format, bool follow, struct qemu_image *ret,
+			       struct err *err)
+{
+	AUTO(cleanup_chain) struct chain chain = {.count = 0};
+	char *first;
+	*ret = (struct qemu_image){0};
 	TRY(resolve(path, &first, err));
-	AUTO_FREE char *image = strdup(first);
-	AUTO_FREE char *image_format = strdup(format);
-	for (unsigned depth = 0; image && image_format && strcmp(image_format, "raw") != 0; depth++) {
-		if (depth == CHAIN_MAX)
-			return err_set(err, ERR_LIMIT, 0, "'%s' has a chain of more than %d backing files, or a loop",
-				       path, CHAIN_MAX);
-		AUTO_FREE char *next = NULL;
-		AUTO_FREE char *next_format = NULL;
-		TRY(check_image(image, image_format, follow, &next, &next_format, err));
-		if (!next) {
-			*ret_path = TAKE_PTR(first);
-			return ERR_OK;
-		}
-		free(image);
-		free(image_format);
-		image = TAKE_PTR(next);
-		image_format = TAKE_PTR(next_format);
+	TRY(add_link(&chain, first, format, 0, err));
+	for (unsigned i = 0; i < chain.count; i++) {
+		const struct link *image = &chain.links[i];
+		if (is_raw(image))
+			TRY(check_raw_base(image, ret->notice, sizeof(ret->notice), err));
+		else
+			TRY(check_image(&chain, image, follow, err));
 	}
-	if (!image || !image_format)
-		return err_set(err, ERR_NO_MEMORY, 0, "no memory to check '%s'", path);
-	*ret_path = TAKE_PTR(first);
+	/* This opens the backing files too, so not before all of them are known to be harmless. */
+	for (unsigned i = 0; i < chain.count; i++)
+		if (!is_raw(&chain.links[i]))
+			TRY(qemu_tool_check(chain.links[i].path, chain.links[i].format, err));
+	ret->path = TAKE_PTR(chain.links[0].path);
 	return ERR_OK;
+}
+
+void qemu_image_release(struct qemu_image *image)
+{
+	free(image->path);
+	*image = (struct qemu_image){0};
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Is an image safe to give to QEMU? An image may name other files: a backing file, an external data file, extents.
+/* Is an image safe to give to QEMU, and whole? An image may name other files: a backing file, an external data file, extents.
  * Whoever made the image chose those names, so a hostile one could pull any file of this machine, or an address on the
  * network, into a backup. Therefore:
  *  - the format is always given to QEMU, never probed by it, for backing files too;
@@ -7,6 +7,8 @@
  * disk;
  *  - whatever is named must be a regular file in the image's own directory, symbolic links resolved;
  *  - external data files of QCOW2 are refused.
+ *
+ * Every image of the chain must also be undamaged and as long as its tables say (ingest/qemu_whole.h).
  *
  * Threads: any. */
 #ifndef INGEST_QEMU_IMAGE_H
@@ -18,11 +20,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct qemu_image {
+	char *path;       /* resolved, absolute */
+	char notice[256]; /* what the user should know, or empty */
+};
+
 /* Checks image `path` of QEMU's `format` and its whole chain. `follow`: the user gave the format, so backing files may
- * be followed. Runs qemu-img. ERR_UNSUPPORTED: names something it must not, or qemu-img is absent; ERR_CORRUPT: QEMU
- * cannot read it; ERR_NOT_FOUND: the image or a backing file. Gives *ret_path, the resolved absolute path. */
-MUST_CHECK enum err_code qemu_image_check(const char *path, const char *format, bool follow, char **ret_path,
+ * be followed. Runs qemu-img. ERR_UNSUPPORTED: names something it must not, a format of which it can't be told whether it
+ * is whole, or qemu-img is absent; ERR_CORRUPT: damaged or truncated; ERR_NOT_FOUND: the image or a backing file;
+ * ERR_TIMEOUT. Free *ret with qemu_image_release, also after an error. */
+MUST_CHECK enum err_code qemu_image_check(const char *path, const char *format, bool follow, struct qemu_image *ret,
 					  struct err *err);
+
+void qemu_image_release(struct qemu_image *image);
 
 /* The next file that a VMDK descriptor (`text`, `length` bytes, no zero byte needed at the end) names as an extent.
  * Starts at *position, which it moves on. Copies the name to `dst` (cut to `size`); false if there is none. */

@@ -11,6 +11,7 @@
 #include "ingest/formats.h"
 #include "ingest/nbd_source.h"
 #include "ingest/qemu_image.h"
+#include "ingest/source_file.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -137,8 +138,8 @@ DEFINE_CLEANUP(source, struct block_source, block_source_close)
 enum err_code qemu_source_open_image(const char *path, const char *format, bool follow, struct source_set *ret,
 				     struct err *err)
 {
-	AUTO_FREE char *checked = NULL;
-	TRY(qemu_image_check(path, format, follow, &checked, err));
+	AUTO(qemu_image_release) struct qemu_image image = {0};
+	TRY(qemu_image_check(path, format, follow, &image, err));
 	AUTO(cleanup_server) struct qemu_server *server = calloc(1, sizeof(*server));
 	if (!server)
 		return err_set(err, ERR_NO_MEMORY, 0, "no memory to open '%s'", path);
@@ -147,17 +148,16 @@ enum err_code qemu_source_open_image(const char *path, const char *format, bool 
 	struct err why = {0};
 	for (size_t i = 0; i < sizeof(read_modes) / sizeof(read_modes[0]) && !source; i++) {
 		why = (struct err){0};
-		enum err_code code = start_server(server, &read_modes[i], checked, path, format, &source, &why);
+		enum err_code code = start_server(server, &read_modes[i], image.path, path, format, &source, &why);
 		if (code != ERR_OK && code != ERR_UNSUPPORTED)
 			break;
-		if (source && read_modes[i].buffered) {
-			source->notice_set = true;
-			snprintf(source->notice, sizeof(source->notice),
-				 "reading through the page cache: the file system refuses direct access");
-		}
+		if (source && read_modes[i].buffered)
+			source_notice(source, "reading through the page cache: the file system refuses direct access");
 	}
 	if (!source)
 		return err_set(err, why.code, 0, "%s", why.msg);
+	if (image.notice[0])
+		source_notice(source, "%s", image.notice);
 	TRY(source_set_of_one(source, ret, err));
 	source = NULL;
 	ret->owner = TAKE_PTR(server);

@@ -14,6 +14,7 @@
 #include <zstd_errors.h>
 
 #include "base/cleanup.h"
+#include "base/endian.h"
 #include "base/size.h"
 
 /* One read of compressed input. A pipe is asked to hold as much, so that its writer can run ahead. */
@@ -263,12 +264,13 @@ enum err_code stream_read(struct stream *s, void *dst, size_t n, size_t *ret_n, 
 	return ERR_OK;
 }
 
-/* zstd frames, and the skippable frames that parallel compressors put in front (RFC 8878, sections 3.1.1 and 3.1.2). */
-static bool is_zstd(const uint8_t *p)
+enum stream_coding stream_coding_of(const uint8_t *head, size_t length)
 {
-	bool frame = p[0] == 0x28 && p[1] == 0xb5 && p[2] == 0x2f && p[3] == 0xfd;
-	bool skippable = (p[0] & 0xf0) == 0x50 && p[1] == 0x2a && p[2] == 0x4d && p[3] == 0x18;
-	return frame || skippable;
+	if (length >= 2 && head[0] == 0x1f && head[1] == 0x8b)
+		return STREAM_GZIP;
+	uint32_t magic = length >= 4 ? le32_get(head) : 0;
+	bool skippable = (magic & ZSTD_MAGIC_SKIPPABLE_MASK) == ZSTD_MAGIC_SKIPPABLE_START;
+	return magic == ZSTD_MAGICNUMBER || skippable ? STREAM_ZSTD : STREAM_PLAIN;
 }
 
 static enum err_code detect_coding(struct stream *s, struct err *err)
@@ -276,10 +278,7 @@ static enum err_code detect_coding(struct stream *s, struct err *err)
 	while (s->input_end < 4 && !s->input_ended)
 		TRY(input_fill(s, LOOKAHEAD_SIZE, err));
 	s->input_ended = false;
-	if (s->input_end >= 2 && s->input[0] == 0x1f && s->input[1] == 0x8b)
-		s->coding = STREAM_GZIP;
-	else if (s->input_end >= 4 && is_zstd(s->input))
-		s->coding = STREAM_ZSTD;
+	s->coding = stream_coding_of(s->input, s->input_end);
 	return ERR_OK;
 }
 

@@ -22,6 +22,10 @@ enum stream_coding {
 	STREAM_ZSTD,
 };
 
+/* What the first bytes of a stream say. Also a skippable frame begins a zstd stream: parallel compressors put one in
+ * front. */
+enum stream_coding stream_coding_of(const uint8_t *head, size_t length);
+
 /* Opens a stream over `fd`, which the caller keeps open until after stream_close and closes. `name` is what messages
  * call it. Reads the first bytes (blocks until there are some) to find the coding. Gives *ret. */
 MUST_CHECK enum err_code stream_open(int fd, const char *name, struct stream **ret, struct err *err);

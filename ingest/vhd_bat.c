@@ -80,7 +80,7 @@ static int sector_compare(const void *a, const void *b)
 /* The used entries in ascending order; gives *ret. */
 static enum err_code sorted_sectors(const struct vhd_bat *bat, uint32_t **ret, struct err *err)
 {
-	uint32_t *sectors = malloc(((size_t)bat->used + 1) * sizeof(*sectors));
+	uint32_t *sectors = calloc((size_t)bat->used + 1, sizeof(*sectors));
 	if (!sectors)
 		return err_set(err, ERR_NO_MEMORY, 0, "no memory to check a block table of %" PRIu32 " entries",
 			       bat->entries);

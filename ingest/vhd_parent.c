@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-#define CANDIDATES_MAX (3 * (VHD_LOCATOR_COUNT + 1))
+#define CANDIDATES_MAX ((size_t)3 * (VHD_LOCATOR_COUNT + 1))
 
 struct candidates {
 	size_t count;

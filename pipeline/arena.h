@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A lane's fixed memory: one huge-page mapping, touched before the work begins, cut into buffers, registered with the lane's
- * queue. Nothing is allocated per block. */
+/* A lane's fixed memory: one huge-page mapping, touched before the work begins, cut into buffers, registered with the
+ * lane's queue. Nothing is allocated per block. */
 #ifndef PIPELINE_ARENA_H
 #define PIPELINE_ARENA_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The job: prepares the disks, starts the lanes, builds the disk maps from the leaves that they finish, and commits. The calling
- * thread does all metadata, so that no lane ever waits for it but when it is a window of leaves behind. */
+/* The job: prepares the disks, starts the lanes, builds the disk maps from the leaves that they finish, and commits.
+ * The calling thread does all metadata, so that no lane ever waits for it but when it is a window of leaves behind. */
 #include "pipeline/backup_internal.h"
 
 #include "base/cleanup.h"
@@ -48,19 +48,21 @@ static void set_phase(const struct backup_request *request, const char *phase)
 
 /* ---- Disks ---- */
 
-static enum err_code prepare_disk(struct backup_job *job, struct job_disk *disk, const struct saveset *saveset, struct err *err)
+static enum err_code prepare_disk(struct backup_job *job, struct job_disk *disk, const struct saveset *saveset,
+				  struct err *err)
 {
 	const struct block_source *source = disk->source;
 	if (source->size_bytes == 0 || source->size_bytes > UINT64_C(1) << 58)
-		return err_set(err, ERR_UNSUPPORTED, 0, "disk '%s' of %" PRIu64 " bytes cannot be backed up", source->name,
-			       source->size_bytes);
+		return err_set(err, ERR_UNSUPPORTED, 0, "disk '%s' of %" PRIu64 " bytes cannot be backed up",
+			       source->name, source->size_bytes);
 	uint64_t blocks = (source->size_bytes + BLOCK_SIZE - 1) >> BLOCK_SHIFT;
 	disk->leaf_count = disk_map_leaf_count(blocks);
 	disk->has_base = !disk->is_document && !job->request->no_compare &&
-			 store_find_previous(job->store, saveset->vm_name, &saveset->vm_uuid, source->name, &source->uuid,
-					     &disk->base, NULL) == ERR_OK;
+			 store_find_previous(job->store, saveset->vm_name, &saveset->vm_uuid, source->name,
+					     &source->uuid, &disk->base, NULL) == ERR_OK;
 	TRY(leaf_queue_init(&disk->leaves, &job->signal, (size_t)WINDOW_PER_LANE * job->lane_count, err));
-	return disk_map_builder_new(&job->write_nodes, blocks, disk->has_base ? &disk->base : NULL, &disk->builder, err);
+	return disk_map_builder_new(&job->write_nodes, blocks, disk->has_base ? &disk->base : NULL, &disk->builder,
+				    err);
 }
 
 static enum err_code check_names(const struct backup_request *request, struct err *err)
@@ -68,7 +70,8 @@ static enum err_code check_names(const struct backup_request *request, struct er
 	for (size_t i = 0; i < request->source_count; i++)
 		for (size_t j = 0; j < i; j++)
 			if (strcmp(request->sources[i]->name, request->sources[j]->name) == 0)
-				return err_set(err, ERR_INVALID, 0, "two disks are called '%s'; give them names of their own",
+				return err_set(err, ERR_INVALID, 0,
+					       "two disks are called '%s'; give them names of their own",
 					       request->sources[i]->name);
 	return ERR_OK;
 }
@@ -231,7 +234,8 @@ static enum err_code finish_sources(struct backup_job *job, struct err *err)
 	return ERR_OK;
 }
 
-static enum err_code run_job(struct backup_job *job, struct saveset *saveset, struct stage_times *times, struct err *err)
+static enum err_code run_job(struct backup_job *job, struct saveset *saveset, struct stage_times *times,
+			     struct err *err)
 {
 	AUTO_FREE struct lane *lanes = calloc(job->lane_count, sizeof(*lanes));
 	if (!lanes)

@@ -35,11 +35,11 @@ struct backup_request {
 	struct progress *progress;       /* may be NULL */
 };
 
-/* Backs up `sources` into `saveset` (made by the caller with vm name, tags, note and excluded disks; disks, documents, times and
- * warnings are filled in) and commits it. On an error or cancellation nothing becomes visible; what was durable is found again
- * by the next run. `ret_times` (may be NULL): where the lanes' time went. */
-MUST_CHECK enum err_code backup_run(struct store *store, const struct backup_request *request,
-				    struct saveset *saveset, struct stage_times *ret_times, struct err *err);
+/* Backs up `sources` into `saveset` (made by the caller with vm name, tags, note and excluded disks; disks, documents,
+ * times and warnings are filled in) and commits it. On an error or cancellation nothing becomes visible; what was
+ * durable is found again by the next run. `ret_times` (may be NULL): where the lanes' time went. */
+MUST_CHECK enum err_code backup_run(struct store *store, const struct backup_request *request, struct saveset *saveset,
+				    struct stage_times *ret_times, struct err *err);
 
 /* Bytes of memory that one lane takes. */
 size_t backup_lane_memory(const struct store *store);

@@ -67,8 +67,8 @@ static enum err_code claim_random(struct job_disk *disk, struct leaf_work *ret, 
 }
 
 /* Reads the next leaf of a stream into the lane's buffers. The disk's mutex is held. */
-static enum err_code claim_stream(struct job_disk *disk, uint8_t *const buffers[], struct leaf_work *ret, bool *ret_claimed,
-				  struct err *err)
+static enum err_code claim_stream(struct job_disk *disk, uint8_t *const buffers[], struct leaf_work *ret,
+				  bool *ret_claimed, struct err *err)
 {
 	struct source_leaf leaf = {0};
 	*ret_claimed = false;
@@ -78,7 +78,8 @@ static enum err_code claim_stream(struct job_disk *disk, uint8_t *const buffers[
 		return ERR_OK;
 	}
 	if (leaf.leaf < disk->next_leaf || leaf.leaf >= disk->leaf_count)
-		return err_set(err, ERR_BUG, 0, "disk '%s' delivered a part that is not its next one", disk->source->name);
+		return err_set(err, ERR_BUG, 0, "disk '%s' delivered a part that is not its next one",
+			       disk->source->name);
 	disk->next_leaf = leaf.leaf + 1;
 	*ret = (struct leaf_work){.disk = disk, .leaf = leaf.leaf, .sequence = disk->next_claim++};
 	memcpy(ret->needed, leaf.present, sizeof(ret->needed));
@@ -104,8 +105,8 @@ static bool waits_for_earlier(struct backup_job *job, size_t index)
 	return false;
 }
 
-enum err_code job_claim(struct backup_job *job, unsigned lane, uint8_t *const buffers[], struct leaf_work *ret, bool *ret_claimed,
-			bool *ret_streamed, bool *ret_stream_waits, struct err *err)
+enum err_code job_claim(struct backup_job *job, unsigned lane, uint8_t *const buffers[], struct leaf_work *ret,
+			bool *ret_claimed, bool *ret_streamed, bool *ret_stream_waits, struct err *err)
 {
 	*ret_claimed = false;
 	*ret_streamed = false;
@@ -123,7 +124,8 @@ enum err_code job_claim(struct backup_job *job, unsigned lane, uint8_t *const bu
 		LOCK_SCOPE(&disk->mutex);
 		if (disk->exhausted)
 			continue;
-		TRY(is_stream ? claim_stream(disk, buffers, ret, ret_claimed, err) : claim_random(disk, ret, ret_claimed, err));
+		TRY(is_stream ? claim_stream(disk, buffers, ret, ret_claimed, err)
+			      : claim_random(disk, ret, ret_claimed, err));
 		*ret_streamed = is_stream && *ret_claimed;
 	}
 	return ERR_OK;

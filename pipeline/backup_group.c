@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A group of up to eight blocks that are not zero: hashed side by side, compared with the previous map, looked up together, and
- * what is new is compressed and sealed while it is still in the core's cache. */
+/* A group of up to eight blocks that are not zero: hashed side by side, compared with the previous map, looked up
+ * together, and what is new is compressed and sealed while it is still in the core's cache. */
 #include "pipeline/backup_internal.h"
 
 #include "base/clock.h"
@@ -33,8 +33,8 @@ static enum err_code store_new(struct lane *lane, const struct chunk_id ids[], c
 		if (claims[i] != CHUNK_CLAIM_NEW)
 			continue;
 		struct chunk_location where;
-		TRY(segment_writer_put(lane->writer, RECORD_CHUNK, &ids[i], lane->group[which[i]].data, BLOCK_SIZE, &where,
-				       err));
+		TRY(segment_writer_put(lane->writer, RECORD_CHUNK, &ids[i], lane->group[which[i]].data, BLOCK_SIZE,
+				       &where, err));
 		store_txn_stored(lane->job->txn, &ids[i], where);
 		*ret_new += BLOCK_SIZE;
 	}
@@ -105,7 +105,8 @@ enum err_code lane_flush_group(struct lane *lane, struct err *err)
 	return ERR_OK;
 }
 
-enum err_code lane_add_block(struct lane *lane, struct read_slot *slot, const uint8_t *data, unsigned index, struct err *err)
+enum err_code lane_add_block(struct lane *lane, struct read_slot *slot, const uint8_t *data, unsigned index,
+			     struct err *err)
 {
 	slot->refs++;
 	lane->group[lane->group_count++] = (struct pending_block){.slot = slot, .data = data, .index = index};

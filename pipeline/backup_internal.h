@@ -17,8 +17,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Reads of 1 MiB in flight per lane. One leaf's worth: a stream fills them all at once, and on random access eight keep the
- * measured disk at its full rate. */
+/* Reads of 1 MiB in flight per lane. One leaf's worth: a stream fills them all at once, and on random access eight keep
+ * the measured disk at its full rate. */
 #define READ_SLOTS SOURCE_LEAF_BUFFERS
 #define SLOT_BLOCKS (SOURCE_READ_MAX / BLOCK_SIZE)
 
@@ -90,10 +90,11 @@ struct leaf_work {
 	struct map_node node; /* the result */
 };
 
-/* Claims a leaf. For a stream, its data is read into `buffers` (all free) before the call returns; *ret_streamed is then true. With
- * `buffers` NULL streams are not considered (*ret_stream_waits says that there is one). *ret_claimed is false if nothing is left. */
-enum err_code job_claim(struct backup_job *job, unsigned lane, uint8_t *const buffers[], struct leaf_work *ret, bool *ret_claimed,
-			bool *ret_streamed, bool *ret_stream_waits, struct err *err);
+/* Claims a leaf. For a stream, its data is read into `buffers` (all free) before the call returns; *ret_streamed is
+ * then true. With `buffers` NULL streams are not considered (*ret_stream_waits says that there is one). *ret_claimed is
+ * false if nothing is left. */
+enum err_code job_claim(struct backup_job *job, unsigned lane, uint8_t *const buffers[], struct leaf_work *ret,
+			bool *ret_claimed, bool *ret_streamed, bool *ret_stream_waits, struct err *err);
 
 /* ---- Lanes ---- */
 
@@ -127,8 +128,8 @@ struct lane {
 	struct arena arena;
 	struct io_queue *queue; /* of the store; sources in real files use it too */
 	struct segment_writer *writer;
-	struct block_reader **readers;       /* per disk, opened when first needed */
-	struct disk_map_reader **base_maps;  /* likewise */
+	struct block_reader **readers;      /* per disk, opened when first needed */
+	struct disk_map_reader **base_maps; /* likewise */
 
 	struct read_slot slots[READ_SLOTS];
 	unsigned head;  /* the oldest slot that is not free */
@@ -142,8 +143,8 @@ struct lane {
 	unsigned group_count;
 	struct store_guess guess; /* where the last known block was */
 
-	int level;               /* zstd level of compression AUTO */
-	uint64_t level_wait_ns;  /* read-wait at the last decision */
+	int level;              /* zstd level of compression AUTO */
+	uint64_t level_wait_ns; /* read-wait at the last decision */
 	uint64_t level_start_ns;
 	struct stage_times times;
 };
@@ -153,7 +154,8 @@ void *lane_main(void *lane);
 void lane_release(struct lane *lane);
 
 /* Adds a block to the group and works the group off when it is full. */
-enum err_code lane_add_block(struct lane *lane, struct read_slot *slot, const uint8_t *data, unsigned index, struct err *err);
+enum err_code lane_add_block(struct lane *lane, struct read_slot *slot, const uint8_t *data, unsigned index,
+			     struct err *err);
 enum err_code lane_flush_group(struct lane *lane, struct err *err);
 
 #endif

@@ -252,8 +252,9 @@ static enum err_code work_slot(struct lane *lane, struct read_slot *slot, struct
 	return ERR_OK;
 }
 
-/* AUTO: what the lane waits for decides how hard it compresses. Waiting for reads or writes leaves time for a better ratio; a lane
- * that never waits is the limit itself and takes a faster level. Steps of one level, a decision every 200 ms. */
+/* AUTO: what the lane waits for decides how hard it compresses. Waiting for reads or writes leaves time for a better
+ * ratio; a lane that never waits is the limit itself and takes a faster level. Steps of one level, a decision every 200
+ * ms. */
 static void adapt_level(struct lane *lane)
 {
 	if (lane->job->request->compression.kind != COMPRESS_AUTO)
@@ -392,7 +393,8 @@ static void close_readers(struct lane *lane)
 static enum err_code start(struct lane *lane, struct err *err)
 {
 	struct backup_job *job = lane->job;
-	TRY(io_queue_new(store_io(job->store), LANE_QUEUE_DEPTH, lane->arena.base, lane->arena.size, &lane->queue, err));
+	TRY(io_queue_new(store_io(job->store), LANE_QUEUE_DEPTH, lane->arena.base, lane->arena.size, &lane->queue,
+			 err));
 	uint8_t *arena = arena_take(&lane->arena, store_writer_arena_size(job->store));
 	return store_txn_writer(job->txn, job->request->compression, lane->queue, arena, &lane->writer, err);
 }

@@ -6,10 +6,11 @@
  *    buffers; `extent` tells which parts of the disk need no read at all;
  *  - sequential (a stream): one lane at a time asks for the next leaf's worth of data (8 MiB of disk) with read_next.
  *
- * Bytes of a disk that a source does not hold (holes, blocks never allocated) are zero. The block grid starts at offset 0.
+ * Bytes of a disk that a source does not hold (holes, blocks never allocated) are zero. The block grid starts at offset
+ * 0.
  *
- * Threads: `extent` and `reader_open` may be called from many threads; a reader belongs to one lane; the pipeline serialises
- * read_next, and calls of all sources with the same `sequence` pointer. */
+ * Threads: `extent` and `reader_open` may be called from many threads; a reader belongs to one lane; the pipeline
+ * serialises read_next, and calls of all sources with the same `sequence` pointer. */
 #ifndef PIPELINE_BLOCK_SOURCE_H
 #define PIPELINE_BLOCK_SOURCE_H
 
@@ -49,8 +50,9 @@ struct block_read {
 /* What read_next delivers: up to 8 MiB, one leaf of the disk map. */
 #define SOURCE_LEAF_BUFFERS 8
 struct source_leaf {
-	uint64_t leaf;       /* covers disk bytes from leaf * 8 MiB; ascends from call to call, all-zero leaves are left out */
-	bool end;            /* the disk is complete; nothing was delivered */
+	uint64_t
+		leaf; /* covers disk bytes from leaf * 8 MiB; ascends from call to call, all-zero leaves are left out */
+	bool end;     /* the disk is complete; nothing was delivered */
 	uint8_t present[16]; /* bit i of byte i/8: block i of the leaf was delivered (others are zero); block i lies at
 				buffers[i / 16] + (i % 16) * 65536, zero-padded if it is the disk's last */
 };
@@ -58,12 +60,13 @@ struct source_leaf {
 struct block_source_ops {
 	const char *format; /* "raw", "vhd", "xva", "qcow2", "nbd", ... */
 
-	/* The extent that contains byte `offset` (below size_bytes); *ret starts at or before it and ends after it. NULL: all is
-	 * data. Cost: a lookup; may ask the kernel or server. */
-	enum err_code (*extent)(struct block_source *source, uint64_t offset, struct block_extent *ret, struct err *err);
+	/* The extent that contains byte `offset` (below size_bytes); *ret starts at or before it and ends after it.
+	 * NULL: all is data. Cost: a lookup; may ask the kernel or server. */
+	enum err_code (*extent)(struct block_source *source, uint64_t offset, struct block_extent *ret,
+				struct err *err);
 
-	/* Random access. Opens a reader for one lane. `queue` is the lane's io_uring queue on a real tree (never NULL in the
-	 * product; sources in memory ignore it). At most `depth` reads will be in flight. Gives *ret. */
+	/* Random access. Opens a reader for one lane. `queue` is the lane's io_uring queue on a real tree (never NULL
+	 * in the product; sources in memory ignore it). At most `depth` reads will be in flight. Gives *ret. */
 	enum err_code (*reader_open)(struct block_source *source, struct io_queue *queue, unsigned depth,
 				     struct block_reader **ret, struct err *err);
 
@@ -71,8 +74,8 @@ struct block_source_ops {
 	enum err_code (*read_next)(struct block_source *source, uint8_t *const buffers[SOURCE_LEAF_BUFFERS],
 				   struct source_leaf *ret, struct err *err);
 
-	/* Called once after all data was read and before anything is committed: checks that the source is as it was (size
-	 * unchanged, stream ended properly, children exited well). May be NULL. */
+	/* Called once after all data was read and before anything is committed: checks that the source is as it was
+	 * (size unchanged, stream ended properly, children exited well). May be NULL. */
 	enum err_code (*finish)(struct block_source *source, struct err *err);
 
 	void (*close)(struct block_source *source);
@@ -86,13 +89,14 @@ struct block_source {
 	uint64_t data_bytes_hint;       /* how much will be read at most, for progress; size_bytes if unknown */
 	bool notice_set;                /* `notice` holds something the user should know ("reading buffered: ...") */
 	char notice[256];
-	const void *sequence;           /* not NULL: a part of a stream shared with others; read in array order */
+	const void *sequence; /* not NULL: a part of a stream shared with others; read in array order */
 };
 
 struct block_reader_ops {
 	/* Starts a read. Never fails: errors are in read->err when it is done. */
 	void (*submit)(struct block_reader *reader, struct block_read *read);
-	/* Blocks until at least one read of this reader that was not done is done. Called only when one is in flight. */
+	/* Blocks until at least one read of this reader that was not done is done. Called only when one is in
+	 * flight. */
 	enum err_code (*wait)(struct block_reader *reader, struct err *err);
 	/* Waits for what is in flight and frees. */
 	void (*close)(struct block_reader *reader);

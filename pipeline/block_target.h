@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a restore writes disks to. One target is one disk; ingest/ implements the table for each format.
  *
- * Every byte of the disk is covered exactly once: by a write, or by a zero range. Lanes write in any order unless the target
- * is `ordered`, in which case the pipeline delivers ascending, without overlap, from one thread at a time (not always the
- * same thread).
+ * Every byte of the disk is covered exactly once: by a write, or by a zero range. Lanes write in any order unless the
+ * target is `ordered`, in which case the pipeline delivers ascending, without overlap, from one thread at a time (not
+ * always the same thread).
  *
  * Threads: a writer belongs to one lane; finish and close are called by one thread after all writers are closed. */
 #ifndef PIPELINE_BLOCK_TARGET_H
@@ -38,9 +38,11 @@ struct block_target_ops {
 	/* Opens a writer for one lane; `queue` as for block_source. */
 	enum err_code (*writer_open)(struct block_target *target, struct io_queue *queue, unsigned depth,
 				     struct block_writer **ret, struct err *err);
-	/* Makes everything durable and complete (footers, sizes, flush). The target is good only after this succeeded. */
+	/* Makes everything durable and complete (footers, sizes, flush). The target is good only after this
+	 * succeeded. */
 	enum err_code (*finish)(struct block_target *target, struct err *err);
-	/* Closes; without finish the target is left as incomplete as it is (a file created by the target is removed). */
+	/* Closes; without finish the target is left as incomplete as it is (a file created by the target is
+	 * removed). */
 	void (*close)(struct block_target *target);
 };
 
@@ -53,9 +55,11 @@ struct block_target {
 };
 
 struct block_writer_ops {
-	/* Starts a write; errors are in write->err when done. For an ordered target it may block and be done on return. */
+	/* Starts a write; errors are in write->err when done. For an ordered target it may block and be done on
+	 * return. */
 	void (*submit)(struct block_writer *writer, struct block_write *write);
-	/* Makes [offset, offset + length) read as zeroes; cheap where the target is known to be zero there. May be large. */
+	/* Makes [offset, offset + length) read as zeroes; cheap where the target is known to be zero there. May be
+	 * large. */
 	enum err_code (*zero)(struct block_writer *writer, uint64_t offset, uint64_t length, struct err *err);
 	enum err_code (*wait)(struct block_writer *writer, struct err *err);
 	void (*close)(struct block_writer *writer);

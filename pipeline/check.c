@@ -5,6 +5,7 @@
 #include "base/size.h"
 #include "pipeline/backup.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -41,6 +42,16 @@ void check_report_finding(struct check_job *job, const struct finding *finding)
 	job->found = true;
 	if (job->request->found)
 		job->request->found(job->request->user, finding);
+}
+
+void check_log(struct check_job *job, const struct store *store)
+{
+	const char *damage = store_log_damage(store);
+	if (!damage)
+		return;
+	struct finding f = {.kind = FINDING_LOG};
+	snprintf(f.text, sizeof(f.text), "%.255s", damage);
+	check_report_finding(job, &f);
 }
 
 void check_run_lanes(struct check_job *job, void *(*main_fn)(void *), void *lanes, size_t lane_size, unsigned count)

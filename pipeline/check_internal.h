@@ -21,6 +21,8 @@ void check_init(struct check_job *job, const struct check_request *request, cons
 unsigned check_lane_count(const struct check_request *request);
 bool check_stopped(struct check_job *job);
 void check_fail(struct check_job *job, const struct err *err);
+/* Tells of damage to the commit log, which no segment shows. */
+void check_log(struct check_job *job, const struct store *store);
 void check_report_finding(struct check_job *job, const struct finding *finding);
 
 static inline void check_add(uint64_t *number, uint64_t n)

@@ -45,7 +45,8 @@ void damage_list_finish(struct damage_list *list)
 	for (size_t i = 1; i < list->count; i++) {
 		struct lost_range *last = &list->ranges[kept];
 		const struct lost_range *next = &list->ranges[i];
-		if (last->first_block + last->block_count == next->first_block && strcmp(last->reason, next->reason) == 0)
+		if (last->first_block + last->block_count == next->first_block &&
+		    strcmp(last->reason, next->reason) == 0)
 			last->block_count += next->block_count;
 		else
 			list->ranges[++kept] = *next;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Finished leaves of one disk, from many lanes to one consumer, put back into the order in which they were claimed.
  *
- * A ring of `window` places; the leaf with claim number n has place n % window. A lane whose leaf is more than the window ahead of
- * the consumer waits. It cannot wait for ever: the lane that holds the oldest leaf never waits.
+ * A ring of `window` places; the leaf with claim number n has place n % window. A lane whose leaf is more than the
+ * window ahead of the consumer waits. It cannot wait for ever: the lane that holds the oldest leaf never waits.
  *
  * Threads: many lanes put, one takes. */
 #ifndef PIPELINE_LEAF_QUEUE_H
@@ -39,10 +39,12 @@ struct leaf_queue {
 void leaf_signal_init(struct leaf_signal *signal);
 void leaf_signal_release(struct leaf_signal *signal);
 
-MUST_CHECK enum err_code leaf_queue_init(struct leaf_queue *queue, struct leaf_signal *signal, size_t window, struct err *err);
+MUST_CHECK enum err_code leaf_queue_init(struct leaf_queue *queue, struct leaf_signal *signal, size_t window,
+					 struct err *err);
 void leaf_queue_release(struct leaf_queue *queue);
 
-/* Puts the result of claim `sequence`; waits while it is too far ahead. False if the queue was closed: the result is dropped. */
+/* Puts the result of claim `sequence`; waits while it is too far ahead. False if the queue was closed: the result is
+ * dropped. */
 bool leaf_queue_put(struct leaf_queue *queue, uint64_t sequence, uint64_t leaf, const struct map_node *node);
 
 /* Takes the next result in order if it is there. */

@@ -39,7 +39,8 @@ void restore_pass_turn(struct restore_job *job)
 	pthread_cond_broadcast(&job->turn_changed);
 }
 
-static enum err_code lose(struct restore_job *job, uint64_t first_block, uint64_t count, const struct err *why, struct err *err)
+static enum err_code lose(struct restore_job *job, uint64_t first_block, uint64_t count, const struct err *why,
+			  struct err *err)
 {
 	damage_list_add(job->damage, first_block, count, why->msg);
 	if (job->request->keep_going && why->code != ERR_AUTH && why->code != ERR_NO_MEMORY)
@@ -56,9 +57,10 @@ enum err_code restore_lose_block(struct restore_job *job, uint64_t block, const 
 
 /* ---- Claims ---- */
 
-/* Steps over leaves whose map nodes are lost, noting their blocks. *ret_found is the next leaf that can be read, or the leaf count. */
-static enum err_code find_leaf(struct restore_job *job, uint64_t leaf_count, uint64_t *ret_found, const struct map_node **ret_node,
-			       struct err *err)
+/* Steps over leaves whose map nodes are lost, noting their blocks. *ret_found is the next leaf that can be read, or the
+ * leaf count. */
+static enum err_code find_leaf(struct restore_job *job, uint64_t leaf_count, uint64_t *ret_found,
+			       const struct map_node **ret_node, struct err *err)
 {
 	const struct disk_map *map = job->request->map;
 	while (job->next_leaf < leaf_count) {
@@ -123,10 +125,12 @@ static enum err_code run_lanes(struct restore_job *job, struct stage_times *time
 	unsigned ready = 0;
 	enum err_code code = ERR_OK;
 	for (; ready < job->lane_count && code == ERR_OK; ready++)
-		code = restore_lane_init((struct restore_lane *)(void *)(lanes + ready * restore_lane_size()), job, err);
+		code = restore_lane_init((struct restore_lane *)(void *)(lanes + ready * restore_lane_size()), job,
+					 err);
 	unsigned started = 0;
 	for (; started < job->lane_count && code == ERR_OK; started++) {
-		int failed = pthread_create(&threads[started], NULL, restore_lane_main, lanes + started * restore_lane_size());
+		int failed = pthread_create(&threads[started], NULL, restore_lane_main,
+					    lanes + started * restore_lane_size());
 		if (failed)
 			code = err_set(err, ERR_NO_MEMORY, failed, "cannot start lane %u", started);
 		if (failed)
@@ -155,7 +159,8 @@ static enum err_code run_job(struct restore_job *job, struct stage_times *times,
 	TRY(run_lanes(job, times, err));
 	TRY(request->target->ops->finish(request->target, err));
 	if (job->damage->lost_blocks)
-		return err_set(err, ERR_CORRUPT, 0, "%" PRIu64 " blocks could not be restored and were written as zeroes",
+		return err_set(err, ERR_CORRUPT, 0,
+			       "%" PRIu64 " blocks could not be restored and were written as zeroes",
 			       job->damage->lost_blocks);
 	return ERR_OK;
 }
@@ -189,8 +194,8 @@ enum err_code restore_run(struct store *store, const struct restore_request *req
 	return code;
 }
 
-enum err_code restore_document(struct store *store, const struct saveset_document *document, uint8_t **ret, size_t *ret_length,
-			       struct err *err)
+enum err_code restore_document(struct store *store, const struct saveset_document *document, uint8_t **ret,
+			       size_t *ret_length, struct err *err)
 {
 	enum { DOCUMENT_MAX = 256 << 20 };
 	if (document->length > DOCUMENT_MAX)

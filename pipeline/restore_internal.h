@@ -30,7 +30,7 @@ struct restore_job {
 	pthread_cond_t turn_changed;
 	struct disk_map_reader *reader;
 	uint64_t next_leaf;
-	uint64_t zero_from;  /* disk bytes before this one were handed out */
+	uint64_t zero_from; /* disk bytes before this one were handed out */
 	uint64_t next_claim;
 	uint64_t turn; /* of an ordered target: the claim that may write now */
 	struct err err;

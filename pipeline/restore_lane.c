@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One lane of a restore. Three leaves are in progress: the records of one are being read ahead, those of another are being opened,
- * the blocks of the third are being written. Reads are worked off in the order in which they were issued. */
+/* One lane of a restore. Three leaves are in progress: the records of one are being read ahead, those of another are
+ * being opened, the blocks of the third are being written. Reads are worked off in the order in which they were
+ * issued. */
 #include "pipeline/restore_plan.h"
 
 #include "base/clock.h"
@@ -173,11 +174,11 @@ static uint8_t *block_at(const struct restore_leaf *leaf, unsigned block)
 	return leaf->blocks + (size_t)block * BLOCK_SIZE;
 }
 
-static enum err_code lose_block(struct restore_lane *lane, struct restore_leaf *leaf, unsigned block, const struct err *why,
-				struct err *err)
+static enum err_code lose_block(struct restore_lane *lane, struct restore_leaf *leaf, unsigned block,
+				const struct err *why, struct err *err)
 {
 	TRY(restore_lose_block(lane->job, leaf->claim.leaf * DISK_MAP_FANOUT + block, why, err));
-	leaf->claim.node.present[block / 8] &= (uint8_t)~(1u << (block % 8));
+	leaf->claim.node.present[block / 8] &= (uint8_t) ~(1u << (block % 8));
 	return ERR_OK;
 }
 
@@ -215,7 +216,8 @@ static enum err_code open_item(struct restore_lane *lane, struct fetch_slot *slo
 	uint8_t *dst = block_at(leaf, item->block);
 	struct err why = {0};
 	if (item->same_as_before) {
-		/* Opening destroys the sealed bytes, so the plain ones are copied; if the first was lost, its hash tells. */
+		/* Opening destroys the sealed bytes, so the plain ones are copied; if the first was lost, its hash
+		 * tells. */
 		memcpy(dst, block_at(leaf, leaf->plan.items[index - 1].block), BLOCK_SIZE);
 	} else {
 		uint8_t *stored = slot->data + (item->entry->offset - slot->run->offset);
@@ -236,7 +238,8 @@ static enum err_code open_slot(struct restore_lane *lane, struct fetch_slot *slo
 	struct err why = {0};
 	bool read_failed = io_op_check(&slot->op, &why) != ERR_OK;
 	for (unsigned i = run->first; i < run->first + run->count; i++)
-		TRY(read_failed ? lose_block(lane, leaf, leaf->plan.items[i].block, &why, err) : open_item(lane, slot, i, err));
+		TRY(read_failed ? lose_block(lane, leaf, leaf->plan.items[i].block, &why, err)
+				: open_item(lane, slot, i, err));
 	leaf->runs_left--;
 	return leaf->runs_left == 0 ? check_group(lane, err) : ERR_OK;
 }
@@ -248,7 +251,8 @@ static unsigned run_length(const struct map_node *node, unsigned block, unsigned
 {
 	bool present = map_node_has(node, block);
 	unsigned n = 1;
-	while (block + n < end && map_node_has(node, block + n) == present && n < (present ? TARGET_WRITE_MAX / BLOCK_SIZE : end))
+	while (block + n < end && map_node_has(node, block + n) == present &&
+	       n < (present ? TARGET_WRITE_MAX / BLOCK_SIZE : end))
 		n++;
 	return n;
 }
@@ -258,7 +262,8 @@ static enum err_code put_zeroes(struct restore_lane *lane, uint64_t offset, uint
 	return length ? lane->writer->ops->zero(lane->writer, offset, length, err) : ERR_OK;
 }
 
-static void put_write(struct restore_lane *lane, struct restore_leaf *leaf, uint64_t offset, uint64_t length, unsigned block)
+static void put_write(struct restore_lane *lane, struct restore_leaf *leaf, uint64_t offset, uint64_t length,
+		      unsigned block)
 {
 	struct block_write *write = &leaf->writes[leaf->write_count++];
 	*write = (struct block_write){.offset = offset, .length = (uint32_t)length, .data = block_at(leaf, block)};
@@ -393,7 +398,8 @@ static enum err_code run(struct restore_lane *lane, struct err *err)
 
 static enum err_code start(struct restore_lane *lane, struct err *err)
 {
-	TRY(io_queue_new(store_io(lane->job->store), RESTORE_QUEUE_DEPTH, lane->arena.base, lane->arena.size, &lane->queue, err));
+	TRY(io_queue_new(store_io(lane->job->store), RESTORE_QUEUE_DEPTH, lane->arena.base, lane->arena.size,
+			 &lane->queue, err));
 	struct block_target *target = lane->job->request->target;
 	return target->ops->writer_open(target, lane->queue, WRITES_MAX, &lane->writer, err);
 }

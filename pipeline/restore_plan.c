@@ -31,7 +31,8 @@ static void make_runs(struct fetch_plan *plan)
 		const struct fetch_item *before = i ? &plan->items[i - 1] : NULL;
 		bool same_segment = before && segment_number(before->segment) == segment_number(item->segment);
 		item->same_as_before = same_segment && before->entry->offset == e->offset;
-		if (run && same_segment && start <= run->offset + run->length + FETCH_GAP && end - run->offset <= FETCH_MAX) {
+		if (run && same_segment && start <= run->offset + run->length + FETCH_GAP &&
+		    end - run->offset <= FETCH_MAX) {
 			run->length = (uint32_t)(max_u64(end, run->offset + run->length) - run->offset);
 			run->count++;
 			continue;
@@ -60,7 +61,7 @@ enum err_code fetch_plan_make(struct fetch_plan *plan, struct restore_job *job, 
 			code = err_set(&why, ERR_CORRUPT, 0, "its record is no block");
 		if (code != ERR_OK) {
 			TRY(restore_lose_block(job, claim->leaf * DISK_MAP_FANOUT + block, &why, err));
-			claim->node.present[block / 8] &= (uint8_t)~(1u << (block % 8));
+			claim->node.present[block / 8] &= (uint8_t) ~(1u << (block % 8));
 			continue;
 		}
 		item->segment = segment_ref(guess->segment);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the blocks of one leaf lie in the store, and the reads that fetch them: sorted by segment and offset, neighbours joined.
- * Private to pipeline/. */
+/* Where the blocks of one leaf lie in the store, and the reads that fetch them: sorted by segment and offset,
+ * neighbours joined. Private to pipeline/. */
 #ifndef PIPELINE_RESTORE_PLAN_H
 #define PIPELINE_RESTORE_PLAN_H
 
 #include "pipeline/restore_internal.h"
 
-/* Bytes of one read, and the gap that is read over rather than skipped: on flash both ways cost the same there, a spinning disk
- * would seek for it. */
+/* Bytes of one read, and the gap that is read over rather than skipped: on flash both ways cost the same there, a
+ * spinning disk would seek for it. */
 #define FETCH_MAX (1u << 20)
 #define FETCH_GAP (64u << 10)
 
@@ -15,8 +15,8 @@
 struct fetch_item {
 	struct segment *segment; /* one reference */
 	const struct record_entry *entry;
-	uint8_t block;           /* in the leaf */
-	bool same_as_before;     /* the item before has the same record: its plain bytes serve */
+	uint8_t block;       /* in the leaf */
+	bool same_as_before; /* the item before has the same record: its plain bytes serve */
 };
 
 /* One read. */

@@ -41,8 +41,8 @@ static void note_cells(void *user, const struct cell_damage *damage)
 		.offset = damage->first_cell * SEGMENT_CELL_SIZE,
 		.length = damage->count * SEGMENT_CELL_SIZE,
 	};
-	snprintf(f.text, sizeof(f.text), "segment %" PRIu64 ": %" PRIu64 " bytes at %" PRIu64 " are damaged", f.segment, f.length,
-		 f.offset);
+	snprintf(f.text, sizeof(f.text), "segment %" PRIu64 ": %" PRIu64 " bytes at %" PRIu64 " are damaged", f.segment,
+		 f.length, f.offset);
 	check_report_finding(&lane->job->check, &f);
 }
 
@@ -60,8 +60,8 @@ static enum err_code scrub_one(struct scrub_lane *lane, struct io_queue *queue, 
 	struct err why = {0};
 	struct segment *segment;
 	lane->damaged = false;
-	enum err_code code = segment_open(store_io(store), store_keys_of(store), lane->info->kind, lane->info->number, lane->info,
-					  &segment, &why);
+	enum err_code code = segment_open(store_io(store), store_keys_of(store), lane->info->kind, lane->info->number,
+					  lane->info, &segment, &why);
 	if (code == ERR_NO_MEMORY)
 		return err_set(err, code, 0, "%s", why.msg);
 	if (code != ERR_OK) {
@@ -71,7 +71,8 @@ static enum err_code scrub_one(struct scrub_lane *lane, struct io_queue *queue, 
 	uint64_t bytes = 0;
 	code = segment_scrub(segment, queue, buffers, SCRUB_BUFFER_SIZE, SCRUB_BUFFERS, note_cells, lane, &bytes, &why);
 	if (code == ERR_OK && segment_was_damaged(segment) && !lane->damaged) {
-		snprintf(why.msg, sizeof(why.msg), "segment %" PRIu64 ": its directory or trailer is damaged", lane->info->number);
+		snprintf(why.msg, sizeof(why.msg), "segment %" PRIu64 ": its directory or trailer is damaged",
+			 lane->info->number);
 		code = ERR_CORRUPT;
 	}
 	segment_unref(segment);
@@ -126,6 +127,7 @@ enum err_code scrub_run(struct store *store, const struct check_request *request
 {
 	struct scrub_job job = {.store = store};
 	check_init(&job.check, request, "scrub");
+	check_log(&job.check, store);
 	const struct log_state *state = store_state(store);
 	uint64_t total = 0;
 	for (size_t i = 0; i < state->segment_count; i++)
@@ -139,7 +141,8 @@ enum err_code scrub_run(struct store *store, const struct check_request *request
 	for (unsigned i = 0; i < count; i++)
 		lanes[i].job = &job;
 	check_run_lanes(&job.check, scrub_main, lanes, sizeof(*lanes), count);
-	struct stage_times times = {.lanes = count, .buffer_bytes = (uint64_t)count * (size_t)SCRUB_BUFFERS * SCRUB_BUFFER_SIZE};
+	struct stage_times times = {.lanes = count,
+				    .buffer_bytes = (uint64_t)count * (size_t)SCRUB_BUFFERS * SCRUB_BUFFER_SIZE};
 	for (unsigned i = 0; i < count; i++) {
 		job.check.report.bytes_read += lanes[i].bytes;
 		times.read_bytes += lanes[i].bytes;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the lanes' time went: nanoseconds per stage, summed over lanes, measured inside them, and the bytes that went through. */
+/* Where the lanes' time went: nanoseconds per stage, summed over lanes, measured inside them, and the bytes that went
+ * through. */
 #ifndef PIPELINE_STAGE_TIMES_H
 #define PIPELINE_STAGE_TIMES_H
 
@@ -13,8 +14,8 @@ enum stage {
 	STAGE_HASH,        /* chunk IDs */
 	STAGE_LOOKUP,      /* previous map and index */
 	STAGE_COMPRESS,
-	STAGE_SEAL,       /* AEAD, encrypting */
-	STAGE_CHECKSUM,   /* XXH3, CRC, directory MAC */
+	STAGE_SEAL,     /* AEAD, encrypting */
+	STAGE_CHECKSUM, /* XXH3, CRC, directory MAC */
 	STAGE_PARITY,
 	STAGE_WRITE_SUBMIT,
 	STAGE_WRITE_WAIT, /* idle: no free stripe or target buffer */
@@ -28,8 +29,8 @@ enum stage {
 
 struct stage_times {
 	uint64_t ns[STAGE_COUNT];
-	uint64_t lane_ns;      /* wall time of all lanes together */
-	uint64_t lane_cpu_ns;  /* CPU time of all lanes together, kernel included */
+	uint64_t lane_ns;     /* wall time of all lanes together */
+	uint64_t lane_cpu_ns; /* CPU time of all lanes together, kernel included */
 	unsigned lanes;
 	uint64_t read_bytes;   /* from the source, or from the store when restoring */
 	uint64_t data_bytes;   /* not zero: hashed */

@@ -25,7 +25,8 @@ static enum err_code run_job(struct verify_job *job, struct stage_times *times, 
 	job->check.report.plain_bytes = times->data_bytes;
 	if (job->check.err.code || check_stopped(&job->check))
 		return ERR_OK;
-	/* Every map must be readable and every record that it names must be there, also when all that is there is whole. */
+	/* Every map must be readable and every record that it names must be there, also when all that is there is
+	 * whole. */
 	return verify_explain(job, err);
 }
 
@@ -41,7 +42,9 @@ enum err_code verify_run(struct store *store, const struct check_request *reques
 	};
 	check_init(&job.check, request, "verify");
 	if (store_config(store)->sealed && !store_keys_of(store)->has_recovery_secret)
-		return err_set(err, ERR_AUTH, 0, "a sealed store can be verified with the recovery key only; scrub needs no key");
+		return err_set(err, ERR_AUTH, 0,
+			       "a sealed store can be verified with the recovery key only; scrub needs no key");
+	check_log(&job.check, store);
 	struct stage_times times = {0};
 	struct err why = {0};
 	if (run_job(&job, &times, &why) != ERR_OK)

@@ -18,14 +18,15 @@ struct finding {
 		FINDING_RECORD,  /* a record does not open or does not match its ID */
 		FINDING_DISK,    /* blocks of a saveset's disk that this costs */
 		FINDING_SAVESET, /* a saveset's description or map cannot be read */
+		FINDING_LOG,     /* a copy of the commit log is damaged */
 	} kind;
-	struct uuid saveset;       /* DISK, SAVESET */
-	char vm_name[128];         /* DISK, SAVESET */
-	char disk_name[128];       /* DISK */
-	uint64_t first_block;      /* DISK */
-	uint64_t block_count;      /* DISK */
-	uint64_t segment;          /* SEGMENT, RECORD: number */
-	uint64_t offset;           /* SEGMENT, RECORD: bytes in the file */
+	struct uuid saveset;  /* DISK, SAVESET */
+	char vm_name[128];    /* DISK, SAVESET */
+	char disk_name[128];  /* DISK */
+	uint64_t first_block; /* DISK */
+	uint64_t block_count; /* DISK */
+	uint64_t segment;     /* SEGMENT, RECORD: number */
+	uint64_t offset;      /* SEGMENT, RECORD: bytes in the file */
 	uint64_t length;
 	char text[256]; /* one line */
 };
@@ -34,7 +35,7 @@ typedef void (*finding_fn)(void *user, const struct finding *finding);
 
 struct check_report {
 	uint64_t segments;
-	uint64_t records;     /* verify: opened */
+	uint64_t records; /* verify: opened */
 	uint64_t bytes_read;
 	uint64_t plain_bytes; /* verify: hashed */
 	uint64_t damaged_segments;
@@ -44,22 +45,23 @@ struct check_report {
 };
 
 struct check_request {
-	unsigned lanes;                        /* 0: one per CPU */
-	const struct log_saveset *savesets;    /* verify: only these; NULL: everything in the store */
+	unsigned lanes;                     /* 0: one per CPU */
+	const struct log_saveset *savesets; /* verify: only these; NULL: everything in the store */
 	size_t saveset_count;
-	finding_fn found;                      /* called from one thread at a time */
+	finding_fn found; /* called from one thread at a time */
 	void *user;
 	struct progress *progress;
 };
 
-/* Reads every live segment and checks every 4 KiB cell against the authenticated checksums. ERR_CORRUPT if anything is damaged
- * (after all was read). Needs no decryption of data. */
-MUST_CHECK enum err_code scrub_run(struct store *store, const struct check_request *request,
-				   struct check_report *ret, struct stage_times *ret_times, struct err *err);
+/* Reads every live segment and checks every 4 KiB cell against the authenticated checksums. ERR_CORRUPT if anything is
+ * damaged (after all was read). Needs no decryption of data. */
+MUST_CHECK enum err_code scrub_run(struct store *store, const struct check_request *request, struct check_report *ret,
+				   struct stage_times *ret_times, struct err *err);
 
-/* Opens, decompresses and hashes every record that the savesets need (each once), and walks their maps; damage is told by record
- * and then by saveset, disk and block range. ERR_CORRUPT if anything is damaged; ERR_AUTH in a sealed store without recovery key. */
-MUST_CHECK enum err_code verify_run(struct store *store, const struct check_request *request,
-				    struct check_report *ret, struct stage_times *ret_times, struct err *err);
+/* Opens, decompresses and hashes every record that the savesets need (each once), and walks their maps; damage is told
+ * by record and then by saveset, disk and block range. ERR_CORRUPT if anything is damaged; ERR_AUTH in a sealed store
+ * without recovery key. */
+MUST_CHECK enum err_code verify_run(struct store *store, const struct check_request *request, struct check_report *ret,
+				    struct stage_times *ret_times, struct err *err);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One lane of verify: takes segments one by one, reads the wanted records in the order in which they lie, opens each and hashes the
- * blocks eight at a time. */
+/* One lane of verify: takes segments one by one, reads the wanted records in the order in which they lie, opens each
+ * and hashes the blocks eight at a time. */
 #include "pipeline/verify_internal.h"
 
 #include "base/cleanup.h"
@@ -95,7 +95,8 @@ static enum err_code check_group(struct worker *w, struct err *err)
 		if (chunk_id_equal(&ids[i], &w->entries[slot].id))
 			continue;
 		char text[128];
-		snprintf(text, sizeof(text), "segment %" PRIu64 ": the record at %" PRIu32 " does not match its chunk ID",
+		snprintf(text, sizeof(text),
+			 "segment %" PRIu64 ": the record at %" PRIu32 " does not match its chunk ID",
 			 segment_number(w->segment), w->entries[slot].offset);
 		TRY(lose_record(w, slot, text, err));
 	}
@@ -108,8 +109,8 @@ static enum err_code open_record(struct worker *w, const struct piece *piece, ui
 	bool is_block = entry->kind == RECORD_CHUNK && entry->raw_length == BLOCK_SIZE;
 	uint8_t *plain = is_block ? w->plain + (size_t)w->group_count * BLOCK_SIZE : w->large;
 	struct err why = {0};
-	enum err_code code = record_open(w->opener, w->segment, entry, piece->data + (entry->offset - piece->op.offset), plain,
-					 &why);
+	enum err_code code = record_open(w->opener, w->segment, entry, piece->data + (entry->offset - piece->op.offset),
+					 plain, &why);
 	if (code == ERR_AUTH)
 		return err_set(err, code, 0, "%s", why.msg);
 	if (code != ERR_OK)
@@ -117,7 +118,8 @@ static enum err_code open_record(struct worker *w, const struct piece *piece, ui
 	w->lane->times.stored_bytes += entry->stored_length;
 	w->lane->times.data_bytes += entry->raw_length;
 	check_add(&w->lane->job->check.report.records, 1);
-	/* Map nodes are hashed where they are read, with the maps; other metadata is bound by its tag and read with the savesets. */
+	/* Map nodes are hashed where they are read, with the maps; other metadata is bound by its tag and read with the
+	 * savesets. */
 	if (!is_block)
 		return ERR_OK;
 	w->group[w->group_count++] = (struct waiting){.plain = plain, .slot = slot};
@@ -153,7 +155,8 @@ static void piece_read(struct io_op *op)
 	piece->done = true;
 }
 
-/* Plans and issues the next read of the segment. False if no wanted record is left from *slot on. Directory order is file order. */
+/* Plans and issues the next read of the segment. False if no wanted record is left from *slot on. Directory order is
+ * file order. */
 static bool issue_piece(struct worker *w, uint32_t *slot)
 {
 	while (*slot < w->entry_count && !is_wanted(w, *slot))

@@ -47,9 +47,10 @@ static enum err_code want(struct verify_job *job, const struct chunk_id *id, boo
 
 /* ---- Collecting ---- */
 
-/* A node that was marked before has been walked before, and all below it. What is missing is found again by verify_explain. */
-static enum err_code collect_node(void *user, const struct chunk_id *id, unsigned level, uint64_t first_block, bool *ret_skip,
-				  struct err *err)
+/* A node that was marked before has been walked before, and all below it. What is missing is found again by
+ * verify_explain. */
+static enum err_code collect_node(void *user, const struct chunk_id *id, unsigned level, uint64_t first_block,
+				  bool *ret_skip, struct err *err)
 {
 	(void)level;
 	(void)first_block;
@@ -140,7 +141,8 @@ static void flush_range(struct explain *e)
 	if (e->range.block_count == 0)
 		return;
 	char id[SAVESET_SHORT_SIZE];
-	snprintf(e->range.text, sizeof(e->range.text), "saveset %s of '%.60s', '%.60s': blocks %" PRIu64 " to %" PRIu64 " are lost",
+	snprintf(e->range.text, sizeof(e->range.text),
+		 "saveset %s of '%.60s', '%.60s': blocks %" PRIu64 " to %" PRIu64 " are lost",
 		 saveset_short_id(&e->saveset->id, id), e->saveset->vm_name, e->disk, e->range.first_block,
 		 e->range.first_block + e->range.block_count - 1);
 	e->job->check.report.damaged_blocks += e->range.block_count;
@@ -178,8 +180,8 @@ static bool is_lost(struct verify_job *job, const struct chunk_id *id)
 	return record_marks_has(&job->bad, place, slot);
 }
 
-static enum err_code explain_leaf(struct explain *e, struct disk_map_reader *reader, uint64_t *leaf, uint64_t leaf_count,
-				  uint64_t block_count)
+static enum err_code explain_leaf(struct explain *e, struct disk_map_reader *reader, uint64_t *leaf,
+				  uint64_t leaf_count, uint64_t block_count)
 {
 	uint64_t lost = 0;
 	const struct map_node *node = NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Authenticated encryption of records: AES-256-GCM by OpenSSL's EVP where the CPU has AES instructions, else
  * XChaCha20-Poly1305 by libsodium. A key is used for one segment only and the nonce is the record's ordinal in it, so a
- * nonce never repeats under a key. Builds with XENOLITH_NONCE_GUARD record every (key, nonce) that sealed and abort when one
- * comes back.
+ * nonce never repeats under a key. Builds with XENOLITH_NONCE_GUARD record every (key, nonce) that sealed and abort
+ * when one comes back.
  *
  * Threads: one struct aead per thread. */
 #ifndef STORE_AEAD_H
@@ -37,8 +37,8 @@ MUST_CHECK enum err_code aead_set_key(struct aead *aead, const uint8_t key[stati
 MUST_CHECK enum err_code aead_seal(struct aead *aead, uint64_t ordinal, const void *ad, size_t ad_length,
 				   const uint8_t *src, size_t length, uint8_t *dst, struct err *err);
 
-/* Decrypts `length` bytes (without the tag, which stands at src + length) to `dst` (may equal src). ERR_CORRUPT if the tag
- * does not fit; dst is then unspecified. */
+/* Decrypts `length` bytes (without the tag, which stands at src + length) to `dst` (may equal src). ERR_CORRUPT if the
+ * tag does not fit; dst is then unspecified. */
 MUST_CHECK enum err_code aead_open(struct aead *aead, uint64_t ordinal, const void *ad, size_t ad_length,
 				   const uint8_t *src, size_t length, uint8_t *dst, struct err *err);
 

@@ -38,7 +38,7 @@ LANES_FN void load_half(vec m[static 8], const uint8_t *const data[static LANES]
 {
 	vec even[4];
 	vec odd[4];
-	for (int i = 0; i < 4; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		vec a = load_lane(data[2 * i] + offset);
 		vec b = load_lane(data[2 * i + 1] + offset);
 		even[i] = PAIR_EVEN(a, b);

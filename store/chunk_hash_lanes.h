@@ -57,6 +57,7 @@ static const uint64_t initial_vector[8] = {
 	} while (0)
 
 /* The compression function F. `total` is the number of message bytes up to and including this block. */
+/* Twelve rounds written out. NOLINTNEXTLINE(readability-function-size) */
 LANES_FN void compress(vec h[static 8], const vec m[static 16], uint64_t total, bool is_last)
 {
 	vec v[16];
@@ -93,7 +94,7 @@ LANES_FN void hash_lanes(const uint8_t key[static 32], const uint8_t *const bloc
 	h[0] ^= PARAMETERS;
 	/* A key makes a first message block of its own, padded with zeroes. It goes through the same loop as the rest,
 	 * so that the 5 KiB of unrolled rounds exist once. */
-	UNROLL for (int i = 0; i < 16; i++) m[i] = (vec){0} + (i < 4 ? le64_get(key + 8 * i) : 0);
+	UNROLL for (size_t i = 0; i < 16; i++) m[i] = (vec){0} + (i < 4 ? le64_get(key + 8 * i) : 0);
 	for (uint32_t done = 0;; done += MESSAGE_SIZE) {
 		compress(h, m, done + MESSAGE_SIZE, done == BLOCK_SIZE);
 		if (done == BLOCK_SIZE)

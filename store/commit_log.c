@@ -4,8 +4,9 @@
  *   log-a:  [checkpoint n][entry n+1][entry n+2]...[zeroes, or entries of an older chain]
  *   log-b:  the same bytes
  *
- * L1  At every instant one of the files holds a whole chain that contains every acknowledged commit: an entry goes to log-a and
- *     is synced before log-b is touched; a file that starts over with a checkpoint does so while the other is whole.
+ * L1  At every instant one of the files holds a whole chain that contains every acknowledged commit: an entry goes to
+ *     log-a and is synced before log-b is touched; a file that starts over with a checkpoint does so while the other is
+ *     whole.
  * L2  A page is written once per chain: nothing durable is written over but by starting over.
  * L3  After a failed write or sync nothing more is appended: what is on the disk is unknown until it is read again.
  */
@@ -22,8 +23,11 @@
 
 static const char *const file_names[2] = {"log-a", "log-b"};
 
-/* Reading a whole file at once: 256 MiB of log are five million segments. */
-#define LOG_FILE_MAX (UINT64_C(256) << 20)
+/* A file is read at once. 1 GiB is a checkpoint of nine million segments: half a pebibyte. */
+#define LOG_FILE_MAX (UINT64_C(1) << 30)
+
+/* How often a reader looks before it believes in damage. */
+enum { READ_ATTEMPTS = 3 };
 
 struct log_file {
 	struct io_file *file;
@@ -55,7 +59,7 @@ struct candidate {
 	struct log_state state;
 	struct log_chain chain;
 	uint64_t end;
-	uint64_t last_start; /* of the last entry */
+	uint64_t last_start;    /* of the last entry */
 	uint64_t highest_after; /* sequence of a valid entry behind the chain's end, 0 if there is none */
 };
 
@@ -146,6 +150,24 @@ static enum err_code keep_last_entry(struct commit_log *log, const uint8_t *data
 	return ERR_OK;
 }
 
+/* Puts into words what is wrong with the copies, if anything is: `best` is used, what follows its entries up to
+ * `highest` is lost. */
+static void tell_of_damage(const struct commit_log *log, const struct candidate c[2], unsigned best, uint64_t highest,
+			   char ret_notice[static 512])
+{
+	const char *whole = file_names[best];
+	const char *damaged = file_names[1 - best];
+	uint64_t next = c[best].chain.next_sequence;
+	if (highest >= next)
+		snprintf(ret_notice, 512,
+			 "both copies of the commit log are damaged: entries %" PRIu64 " to %" PRIu64
+			 " are lost, and the store is shown as it was before them",
+			 next, highest);
+	else if (!c[1 - best].found || c[1 - best].highest_after)
+		snprintf(ret_notice, 512, "'%s' is damaged; '%s' is whole and was used%s", damaged, whole,
+			 log->writable ? ", the damaged copy was written again" : "");
+}
+
 /* Takes the better of the two chains; brings the other file up to date. */
 static enum err_code choose(struct commit_log *log, struct candidate c[2], char ret_notice[static 512], struct err *err)
 {
@@ -153,21 +175,19 @@ static enum err_code choose(struct commit_log *log, struct candidate c[2], char 
 		return err_set(err, ERR_CORRUPT, 0, "neither 'log-a' nor 'log-b' holds a whole commit log");
 	unsigned best = !c[0].found || (c[1].found && c[1].chain.next_sequence > c[0].chain.next_sequence);
 	unsigned other = 1 - best;
-	uint64_t last = c[best].chain.next_sequence - 1;
-	if (c[0].highest_after > last || c[1].highest_after > last)
+	uint64_t next = c[best].chain.next_sequence;
+	uint64_t highest = max_u64(c[0].highest_after, c[1].highest_after);
+	if (highest >= next && log->writable)
 		return err_set(err, ERR_CORRUPT, 0,
-			       "both copies of the commit log are damaged: entries %" PRIu64 " to %" PRIu64 " are lost", last + 1,
-			       max_u64(c[0].highest_after, c[1].highest_after));
-	bool torn = c[other].found && c[other].chain.next_sequence < c[best].chain.next_sequence;
-	if (!c[other].found || c[other].highest_after)
-		snprintf(ret_notice, 512, "'%s' is damaged; '%s' is whole and was used%s", file_names[other],
-			 file_names[best], log->writable ? ", the damaged copy was written again" : "");
+			       "both copies of the commit log are damaged: entries %" PRIu64 " to %" PRIu64 " are lost",
+			       next, highest);
+	tell_of_damage(log, c, best, highest, ret_notice);
 	log->files[best].end = c[best].end;
 	log->files[other].end = c[other].end;
 	if (log->writable) {
 		/* An entry that a crash left unsynced but whole counts from now on: it must not vanish later. */
 		TRY(io_sync(log->files[best].file, err));
-		if (!c[other].found || torn || c[other].end != c[best].end ||
+		if (!c[other].found || c[other].chain.next_sequence < next || c[other].end != c[best].end ||
 		    memcmp(c[other].chain.previous_mac, c[best].chain.previous_mac, 32) != 0)
 			TRY(heal(log, other, &c[best], err));
 	}
@@ -178,8 +198,8 @@ static enum err_code choose(struct commit_log *log, struct candidate c[2], char 
 	return ERR_OK;
 }
 
-enum err_code commit_log_open(struct io *io, const struct store_keys *keys, bool writable, struct commit_log **ret,
-			      char ret_notice[static 512], struct err *err)
+static enum err_code open_once(struct io *io, const struct store_keys *keys, bool writable, struct commit_log **ret,
+			       char ret_notice[static 512], struct err *err)
 {
 	AUTO(cleanup_commit_log) struct commit_log *log = calloc(1, sizeof(*log));
 	if (!log)
@@ -199,6 +219,21 @@ enum err_code commit_log_open(struct io *io, const struct store_keys *keys, bool
 	if (code == ERR_OK)
 		*ret = TAKE_PTR(log);
 	return code;
+}
+
+enum err_code commit_log_open(struct io *io, const struct store_keys *keys, bool writable, struct commit_log **ret,
+			      char ret_notice[static 512], struct err *err)
+{
+	/* A reader may meet a writer in the middle of an entry and take what it sees for damage: it looks again first. */
+	for (unsigned attempts = writable ? 1 : READ_ATTEMPTS;; attempts--) {
+		struct err why = {0};
+		enum err_code code = open_once(io, keys, writable, ret, ret_notice, &why);
+		bool is_damaged = code == ERR_CORRUPT || (code == ERR_OK && *ret_notice);
+		if (attempts == 1 || !is_damaged)
+			return code == ERR_OK ? code : err_set(err, code, 0, "%s", why.msg);
+		if (code == ERR_OK)
+			commit_log_close(TAKE_PTR(*ret));
+	}
 }
 
 void commit_log_close(struct commit_log *log)
@@ -251,7 +286,8 @@ static enum err_code write_log_file(struct io *io, const char *name, const uint8
 	else if (code != ERR_OK)
 		return err_set(err, code, 0, "%s", why.msg);
 	*ret = file;
-	/* Zeroes in advance: later entries then overwrite allocated blocks, which syncs twice as fast as growing a file. */
+	/* Zeroes in advance: later entries overwrite allocated blocks then, which syncs twice as fast as a file that
+	 * grows. */
 	AUTO_FREE uint8_t *page = aligned_alloc(LOG_PAGE, size);
 	if (!page)
 		return err_set(err, ERR_NO_MEMORY, 0, "no memory for the commit log");
@@ -290,13 +326,13 @@ static enum err_code put_entry(struct log_file *f, const uint8_t *entry, size_t 
 	return ERR_OK;
 }
 
-/* Starts a file over with a checkpoint and zeroes behind it. Grown to four times the checkpoint, so that starting over costs a
- * quarter of what is appended in between at most. */
+/* Starts a file over with a checkpoint and zeroes behind it. Grown to four times the checkpoint, so that starting over
+ * costs a quarter of what is appended in between at most. */
 static enum err_code start_over(struct log_file *f, const uint8_t *checkpoint, size_t length, struct err *err)
 {
-	uint64_t size = max_u64(f->size, round_up(4 * (uint64_t)length, LOG_PAGE));
-	if (size > LOG_FILE_MAX)
+	if (length > LOG_FILE_MAX)
 		return err_set(err, ERR_LIMIT, 0, "the commit log has outgrown %" PRIu64 " MiB", LOG_FILE_MAX >> 20);
+	uint64_t size = max_u64(f->size, min_u64(round_up(4 * (uint64_t)length, LOG_PAGE), LOG_FILE_MAX));
 	AUTO_FREE uint8_t *data = aligned_alloc(LOG_PAGE, size);
 	if (!data)
 		return err_set(err, ERR_NO_MEMORY, 0, "no memory for the commit log");
@@ -310,7 +346,8 @@ static enum err_code start_over(struct log_file *f, const uint8_t *checkpoint, s
 }
 
 /* The state with a change applied, as the content of the checkpoint that carries it. */
-static enum err_code write_checkpoint(struct commit_log *log, uint64_t time, uint8_t ret_mac[static 32], struct err *err)
+static enum err_code write_checkpoint(struct commit_log *log, uint64_t time, uint8_t ret_mac[static 32],
+				      struct err *err)
 {
 	struct log_entry_content content = {
 		.checkpoint = true,
@@ -379,7 +416,8 @@ enum err_code commit_log_append(struct commit_log *log, const struct log_change 
 	if (!log->writable)
 		return err_set(err, ERR_BUG, 0, "the commit log is open for reading only");
 	if (log->broken.code)
-		return err_set(err, log->broken.code, 0, "the commit log failed before (%s); open the store again", log->broken.msg);
+		return err_set(err, log->broken.code, 0, "the commit log failed before (%s); open the store again",
+			       log->broken.msg);
 	enum err_code code = append(log, change, &log->broken);
 	if (code != ERR_OK && err && !err->code)
 		*err = log->broken;

@@ -56,8 +56,8 @@ static uint8_t *put_saveset(uint8_t *p, const struct log_saveset *saveset)
 	return p + SAVESET_BODY;
 }
 
-enum err_code log_entry_encode(const struct log_entry_content *content, const struct store_keys *keys,
-			       uint8_t **ret, size_t *ret_length, uint8_t ret_mac[static 32], struct err *err)
+enum err_code log_entry_encode(const struct log_entry_content *content, const struct store_keys *keys, uint8_t **ret,
+			       size_t *ret_length, uint8_t ret_mac[static 32], struct err *err)
 {
 	size_t payload = ITEM_HEAD + COUNTERS_BODY + content->segment_count * (ITEM_HEAD + SEGMENT_BODY) +
 			 content->saveset_count * (ITEM_HEAD + SAVESET_BODY);
@@ -185,15 +185,15 @@ static enum err_code apply_items(struct cursor payload, uint32_t count, struct l
 			TRY(cursor_finish(&item, "counters of the log", err));
 			break;
 		default:
-			return err_set(err, ERR_UNSUPPORTED, 0, "log item of unknown type %u: the store is newer than this program",
-				       type);
+			return err_set(err, ERR_UNSUPPORTED, 0,
+				       "log item of unknown type %u: the store is newer than this program", type);
 		}
 	}
 	return cursor_finish(&payload, "log entry", err);
 }
 
-enum err_code log_entry_peek(const uint8_t *data, size_t length, const struct store_keys *keys, struct log_entry_head *ret,
-			     struct err *err)
+enum err_code log_entry_peek(const uint8_t *data, size_t length, const struct store_keys *keys,
+			     struct log_entry_head *ret, struct err *err)
 {
 	if (length < LOG_ENTRY_HEAD || memcmp(data, entry_magic, 8) != 0)
 		return err_set(err, ERR_NOT_FOUND, 0, "no log entry");
@@ -216,22 +216,23 @@ enum err_code log_entry_peek(const uint8_t *data, size_t length, const struct st
 	if (sodium_memcmp(mac, h.mac, sizeof(mac)) != 0 || memcmp(data + 16, keys->store_id.bytes, 16) != 0)
 		return err_set(err, ERR_CORRUPT, 0, "log entry is damaged");
 	if (h.version != LOG_VERSION)
-		return err_set(err, ERR_UNSUPPORTED, 0, "log entry of version %" PRIu32 ", newer than this program", h.version);
+		return err_set(err, ERR_UNSUPPORTED, 0, "log entry of version %" PRIu32 ", newer than this program",
+			       h.version);
 	if (flags & ~(uint32_t)FLAG_CHECKPOINT || le64_get(data + 88) != 0)
-		return err_set(err, ERR_UNSUPPORTED, 0, "log entry %" PRIu64 " has flags that only a newer program knows",
-			       h.sequence);
+		return err_set(err, ERR_UNSUPPORTED, 0,
+			       "log entry %" PRIu64 " has flags that only a newer program knows", h.sequence);
 	*ret = h;
 	return ERR_OK;
 }
 
-enum err_code log_entry_apply(const uint8_t *data, size_t length, const struct store_keys *keys, struct log_chain *chain,
-			      struct log_state *state, size_t *ret_length, struct err *err)
+enum err_code log_entry_apply(const uint8_t *data, size_t length, const struct store_keys *keys,
+			      struct log_chain *chain, struct log_state *state, size_t *ret_length, struct err *err)
 {
 	struct log_entry_head h;
 	TRY(log_entry_peek(data, length, keys, &h, err));
 	bool starts = chain->next_sequence == 0;
-	if (starts ? !h.checkpoint : h.sequence != chain->next_sequence ||
-	    memcmp(h.previous_mac, chain->previous_mac, 32) != 0)
+	if (starts ? !h.checkpoint
+		   : h.sequence != chain->next_sequence || memcmp(h.previous_mac, chain->previous_mac, 32) != 0)
 		return err_set(err, ERR_NOT_FOUND, 0, "log entry %" PRIu64 " does not continue the chain", h.sequence);
 	if (h.checkpoint)
 		log_state_release(state);

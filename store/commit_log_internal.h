@@ -37,8 +37,8 @@ struct log_entry_head {
 };
 
 /* Reads and authenticates the head of an entry. ERR_NOT_FOUND: none here. */
-enum err_code log_entry_peek(const uint8_t *data, size_t length, const struct store_keys *keys, struct log_entry_head *ret,
-			     struct err *err);
+enum err_code log_entry_peek(const uint8_t *data, size_t length, const struct store_keys *keys,
+			     struct log_entry_head *ret, struct err *err);
 
 enum err_code log_state_add_segment(struct log_state *state, const struct segment_info *info, struct err *err);
 enum err_code log_state_add_saveset(struct log_state *state, const struct log_saveset *saveset, struct err *err);

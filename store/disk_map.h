@@ -6,10 +6,15 @@
  * equal IDs and are stored once, whatever disk or time they come from. A node is stored whole or as a delta against a
  * node that is stored whole; the ID does not depend on which.
  *
- *   logical content (what the node ID hashes):  level u8 | 0 u8[7] | presence bitmap 16 bytes (bit i of byte i/8) | IDs
- * of the present slots, 32 bytes each, in order payload "whole":  1 u8 | logical content payload "delta":  2 u8 | base
- * node ID 32 | presence bitmap 16 | count u8 | count x (slot u8 | ID 32) slots present in the new bitmap take their ID
- * from the list, else from the base; at most a quarter of the slots are listed, and it is smaller than the whole form
+ *   logical content (what the node ID hashes):
+ *     level u8 | 0 u8[7] | presence bitmap 16 bytes (bit i of byte i/8) | IDs of the present slots, 32 bytes each, in
+ *     order
+ *   payload "whole":
+ *     1 u8 | logical content
+ *   payload "delta":
+ *     2 u8 | base node ID 32 | presence bitmap 16 | count u8 | count x (slot u8 | ID 32)
+ *     slots present in the new bitmap take their ID from the list, else from the base; at most a quarter of the slots
+ *     are listed, and it is smaller than the whole form
  *
  * A base must be kept as long as a delta of it: it need not be part of the same map. Who decides what may be dropped
  * learns it from map_node_parse.

@@ -164,7 +164,7 @@ uint64_t index_run_home_page(const uint8_t *prefix, uint64_t home_pages)
 uint64_t index_run_filter_length(uint64_t entries)
 {
 	uint64_t bits = entries * INDEX_RUN_FILTER_BITS;
-	return max_u64(round_up(bits, INDEX_RUN_FILTER_BLOCK * 8) / 8, INDEX_RUN_FILTER_BLOCK);
+	return max_u64(round_up(bits, UINT64_C(8) * INDEX_RUN_FILTER_BLOCK) / 8, INDEX_RUN_FILTER_BLOCK);
 }
 
 static uint64_t filter_block(uint64_t length, const uint8_t *prefix)
@@ -176,7 +176,7 @@ void index_run_filter_add(uint8_t *filter, uint64_t length, const uint8_t prefix
 {
 	uint8_t *block = filter + filter_block(length, prefix);
 	uint64_t bits = be64_get(prefix + 5);
-	for (unsigned word = 0; word < 8; word++, bits >>= 6)
+	for (size_t word = 0; word < 8; word++, bits >>= 6)
 		block[word * 8 + (bits >> 3 & 7)] |= (uint8_t)(1u << (bits & 7));
 }
 
@@ -185,7 +185,7 @@ bool index_run_filter_has(const uint8_t *filter, uint64_t length, const uint8_t 
 	const uint8_t *block = filter + filter_block(length, prefix);
 	uint64_t bits = be64_get(prefix + 5);
 	unsigned all = 1;
-	for (unsigned word = 0; word < 8; word++, bits >>= 6)
+	for (size_t word = 0; word < 8; word++, bits >>= 6)
 		all &= (unsigned)block[word * 8 + (bits >> 3 & 7)] >> (bits & 7);
 	return all;
 }

@@ -2,8 +2,8 @@
 /* The storage interface: every access of the store to a disk goes through it, so that the same code runs on a real
  * directory (io_uring) and on a simulated disk that loses, reorders and tears what was not synced.
  *
- * A `struct io` is a directory tree; paths are relative to it ("segments/data/0000000001.seg"). A `struct io_file` is an
- * open file. A `struct io_queue` is one thread's queue of asynchronous reads, writes and syncs.
+ * A `struct io` is a directory tree; paths are relative to it ("segments/data/0000000001.seg"). A `struct io_file` is
+ * an open file. A `struct io_queue` is one thread's queue of asynchronous reads, writes and syncs.
  *
  * What a caller may rely on after a crash, on every implementation:
  *  - bytes written and then synced with success, in a file whose directory entry was synced (sync_dir), are there;
@@ -53,8 +53,9 @@ struct io_op {
 	/* Called in the queue's thread by io_queue_wait, and by io_queue_submit and io_queue_free where they take
 	 * completions. The op may be submitted again from in it. */
 	void (*complete)(struct io_op *op);
-	void *user;      /* the caller's */
-	int64_t result;  /* bytes transferred, or -errno. Reads are short at the end of the file only; writes never are */
+	void *user; /* the caller's */
+	/* Bytes transferred, or -errno. Reads are short at the end of the file only; writes never are. */
+	int64_t result;
 	uint32_t progress; /* private to the queue: bytes of a continued transfer */
 };
 
@@ -68,8 +69,7 @@ struct io_ops {
 	enum err_code (*size)(struct io_file *file, uint64_t *ret_bytes, struct err *err);
 	enum err_code (*read)(struct io_file *file, uint64_t offset, void *data, size_t length, size_t *ret_got,
 			      struct err *err);
-	enum err_code (*write)(struct io_file *file, uint64_t offset, const void *data, size_t length,
-			       struct err *err);
+	enum err_code (*write)(struct io_file *file, uint64_t offset, const void *data, size_t length, struct err *err);
 	enum err_code (*sync)(struct io_file *file, struct err *err);
 	enum err_code (*allocate)(struct io_file *file, uint64_t length, struct err *err);
 	enum err_code (*make_dir)(struct io *io, const char *path, struct err *err);
@@ -94,8 +94,8 @@ struct io {
 
 struct io_file {
 	const struct io_ops *ops;
-	char *path;    /* for messages; owned by the file */
-	bool direct;   /* transfers bypass the page cache */
+	char *path;     /* for messages; owned by the file */
+	bool direct;    /* transfers bypass the page cache */
 	uint32_t align; /* what offset, length and memory of a direct transfer are multiples of; 1 if not direct */
 };
 
@@ -146,14 +146,15 @@ MUST_CHECK enum err_code io_remove(struct io *io, const char *path, struct err *
 /* Calls fn for every entry of directory `path` but "." and "..", in no order. */
 MUST_CHECK enum err_code io_list(struct io *io, const char *path, io_list_fn fn, void *user, struct err *err);
 
-/* Takes the exclusive lock of `file`, opened with IO_WRITE, for as long as it is open. ERR_BUSY at once if somebody else
- * has it. */
+/* Takes the exclusive lock of `file`, opened with IO_WRITE, for as long as it is open. ERR_BUSY at once if somebody
+ * else has it. */
 MUST_CHECK enum err_code io_lock(struct io_file *file, struct err *err);
 
 /* Bytes that can still be written to the tree's file system. */
 MUST_CHECK enum err_code io_free_space(struct io *io, uint64_t *ret_bytes, struct err *err);
 
-/* Reads a whole small file (at most `max` bytes, ERR_LIMIT beyond). Gives *ret_data (free it), with a zero byte behind. */
+/* Reads a whole small file (at most `max` bytes, ERR_LIMIT beyond). Gives *ret_data (free it), with a zero byte
+ * behind. */
 MUST_CHECK enum err_code io_read_file(struct io *io, const char *path, size_t max, uint8_t **ret_data,
 				      size_t *ret_length, struct err *err);
 
@@ -170,15 +171,16 @@ MUST_CHECK enum err_code io_queue_new(struct io *io, unsigned depth, void *arena
 /* Waits for what is in flight, calls the completions, frees the queue. NULL is allowed. */
 void io_queue_free(struct io_queue *queue);
 
-/* Lends `op` to the queue. When the queue is full, completions are taken first. Never fails: errors are in op->result. */
+/* Lends `op` to the queue. When the queue is full, completions are taken first. Never fails: errors are in
+ * op->result. */
 void io_queue_submit(struct io_queue *queue, struct io_op *op);
 
-/* Hands submitted requests to the kernel and takes completions until at least `min` of them came (0: only those that are
- * there), or nothing is in flight. ERR_IO only if the queue itself broke. */
+/* Hands submitted requests to the kernel and takes completions until at least `min` of them came (0: only those that
+ * are there), or nothing is in flight. ERR_IO only if the queue itself broke. */
 MUST_CHECK enum err_code io_queue_wait(struct io_queue *queue, unsigned min, struct err *err);
 
-/* An error from a completed op: ERR_OK if it transferred op->length bytes (or synced), else a message that names the file,
- * the offset and the cause. */
+/* An error from a completed op: ERR_OK if it transferred op->length bytes (or synced), else a message that names the
+ * file, the offset and the cause. */
 MUST_CHECK enum err_code io_op_check(const struct io_op *op, struct err *err);
 
 /* Frees the implementation. Its files and queues must be closed. NULL is allowed. */

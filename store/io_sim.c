@@ -192,7 +192,8 @@ static enum err_code sim_list(struct io *io, const char *path, io_list_fn fn, vo
 	if (rc == 0)
 		rc = sim_call_end(sim, fault, copy_list(sim, path, &list));
 	pthread_mutex_unlock(&sim->lock);
-	TRY(SIM_RESULT(err, rc, "cannot list directory '%s'", path));
+	if (rc != 0)
+		return SIM_RESULT(err, rc, "cannot list directory '%s'", path);
 	for (char **text = list; *text; text++)
 		TRY(fn(user, *text, err));
 	return ERR_OK;

@@ -48,7 +48,8 @@ enum err_code sim_file_open(struct io *io, const char *path, unsigned flags, str
 	int rc = sim_call_begin(sim, flags & IO_CREATE ? SIM_CALL_GROW : SIM_CALL_READ, &fault);
 	if (rc == 0)
 		rc = sim_call_end(sim, fault, open_node(sim, path, flags, &node));
-	TRY(SIM_RESULT(err, rc, "cannot open '%s'", path));
+	if (rc != 0)
+		return SIM_RESULT(err, rc, "cannot open '%s'", path);
 	file->power_cycles = sim->power_cycles;
 	file->node = sim_node_ref(node);
 	node->opens++;

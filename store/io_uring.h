@@ -5,8 +5,9 @@
 
 #include "store/io.h"
 
-/* The directory `path` as a tree. It need not exist yet; `create` makes it (one level). ERR_UNSUPPORTED with a message that
- * says what to do where the kernel forbids io_uring (sysctl kernel.io_uring_disabled, a container's seccomp filter). */
+/* The directory `path` as a tree. It need not exist yet; `create` makes it (one level). ERR_UNSUPPORTED with a message
+ * that says what to do where the kernel forbids io_uring (sysctl kernel.io_uring_disabled, a container's seccomp
+ * filter). */
 MUST_CHECK enum err_code io_uring_tree_new(const char *path, bool create, struct io **ret, struct err *err);
 
 /* Opens any file or block device of this machine as an io_file for queues of a real tree: the sources and targets of a
@@ -19,8 +20,8 @@ MUST_CHECK enum err_code io_uring_open_external(const char *path, unsigned flags
 /* The descriptor behind a file of this implementation; stays the file's. */
 int io_uring_file_fd(const struct io_file *file);
 
-/* A tree without a directory: only queues (io_queue_new) and external files can be used with it. For jobs whose store is
- * elsewhere and for measurements. */
+/* A tree without a directory: only queues (io_queue_new) and external files can be used with it. For jobs whose store
+ * is elsewhere and for measurements. */
 MUST_CHECK enum err_code io_uring_anonymous_new(struct io **ret, struct err *err);
 
 #endif

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keys of a store (docs/FORMAT.md, "Keys").
  *
- *   master (random, 32 bytes) ──libsodium KDF, context "xenolith"──▶ 1 chunk ID key      names data chunks
- *      ▲                                                            2 node ID key       names map nodes, saveset records
- *      │ kept in key slots: passphrase, key file                    3 authentication    directories, headers, log
- *      │ sealed to the recovery key: keys/recovery,                 4 metadata wrap     wraps the keys of metadata segments
- *      └ and in every segment header                                5 data wrap         wraps those of data segments
- *                                                                                       (readable stores only)
+ *   master (random, 32 bytes) ──libsodium KDF, "xenolith"──▶ 1 chunk ID key    names data chunks
+ *      ▲                                                    2 node ID key     names map nodes, saveset records
+ *      │ in key slots: passphrase, key file                 3 authentication  directories, headers, log
+ *      │ sealed to the recovery key: keys/recovery,         4 metadata wrap   keys of metadata segments
+ *      └ and in every segment header                        5 data wrap       keys of data segments (readable stores)
  *
  * The recovery key is an X25519 pair; its secret half exists on paper only. Every segment key is also sealed to it.
  *
@@ -23,10 +22,10 @@
 #include <stdint.h>
 
 #define KEY_SIZE 32
-#define KEY_SEALED_SIZE 80       /* crypto_box_seal of 32 bytes: 48 bytes more */
-#define KEY_WRAPPED_SIZE 72      /* 24-byte nonce, 32 bytes, 16-byte tag */
-#define KEY_SLOT_MAX 64          /* slots of a store */
-#define KEY_SLOT_NAME_MAX 64     /* bytes of a slot's name, without the terminating zero */
+#define KEY_SEALED_SIZE 80   /* crypto_box_seal of 32 bytes: 48 bytes more */
+#define KEY_WRAPPED_SIZE 72  /* 24-byte nonce, 32 bytes, 16-byte tag */
+#define KEY_SLOT_MAX 64      /* slots of a store */
+#define KEY_SLOT_NAME_MAX 64 /* bytes of a slot's name, without the terminating zero */
 
 /* Everything derived from the master. Lives in locked memory (sodium_malloc). */
 struct store_keys {
@@ -78,8 +77,9 @@ struct key_slot_info {
 
 /* Makes the keys directory of a new store: a random master and `keys/recovery` (its public half and the sealed master).
  * The recovery secret is written to `ret_recovery_secret` and kept nowhere. Gives *ret_keys (keys_free). */
-MUST_CHECK enum err_code keys_create(struct io *io, const struct uuid *store_id, uint8_t ret_recovery_secret[static KEY_SIZE],
-				     struct store_keys **ret_keys, struct err *err);
+MUST_CHECK enum err_code keys_create(struct io *io, const struct uuid *store_id,
+				     uint8_t ret_recovery_secret[static KEY_SIZE], struct store_keys **ret_keys,
+				     struct err *err);
 
 /* Opens the master with `unlock` by trying the slots of its kind. ERR_AUTH if none fits, ERR_CORRUPT if slot files are
  * damaged (and none fits), ERR_NOT_FOUND if there is no slot of that kind. Gives *ret_keys. */
@@ -89,13 +89,14 @@ MUST_CHECK enum err_code keys_unlock(struct io *io, const struct uuid *store_id,
 /* Wipes and frees; NULL is allowed. */
 void keys_free(struct store_keys *keys);
 
-/* Adds a slot that opens with `secret`. ERR_LIMIT beyond KEY_SLOT_MAX; ERR_INVALID for an empty secret, a key file under 32
- * bytes, or a bad name (empty, too long, control characters). Gives the number in *ret_number. */
+/* Adds a slot that opens with `secret`. ERR_LIMIT beyond KEY_SLOT_MAX; ERR_INVALID for an empty secret, a key file
+ * under 32 bytes, or a bad name (empty, too long, control characters). Gives the number in *ret_number. */
 MUST_CHECK enum err_code key_slot_add(struct io *io, const struct store_keys *keys, enum key_slot_kind kind,
 				      const char *name, const void *secret, size_t secret_length,
 				      const struct passphrase_cost *cost, uint32_t *ret_number, struct err *err);
 
-/* Lists the slots in order of number. Gives *ret_slots (free). Damaged slot files are skipped and counted in *ret_damaged. */
+/* Lists the slots in order of number. Gives *ret_slots (free). Damaged slot files are skipped and counted in
+ * *ret_damaged. */
 MUST_CHECK enum err_code key_slot_list(struct io *io, struct key_slot_info **ret_slots, size_t *ret_count,
 				       size_t *ret_damaged, struct err *err);
 
@@ -125,6 +126,7 @@ struct mac_part {
 	const void *data;
 	size_t length;
 };
-void key_mac(const uint8_t key[static KEY_SIZE], const struct mac_part *parts, size_t count, uint8_t ret_mac[static 32]);
+void key_mac(const uint8_t key[static KEY_SIZE], const struct mac_part *parts, size_t count,
+	     uint8_t ret_mac[static 32]);
 
 #endif

@@ -15,7 +15,7 @@ static void make_tables(void)
 {
 	uint8_t matrix[(K + ROWS) * K];
 	gf_gen_cauchy1_matrix(matrix, K + ROWS, K);
-	ec_init_tables(K, ROWS, matrix + K * K, tables);
+	ec_init_tables(K, ROWS, matrix + (size_t)K * K, tables);
 }
 
 void parity_update(uint8_t *columns, uint32_t column_length, uint64_t offset, const uint8_t *data, size_t length)

@@ -88,7 +88,8 @@ enum err_code record_open(struct record_opener *o, const struct segment *segment
 	size_t n = ZSTD_decompressDCtx(o->zstd, dst, entry->raw_length, opened, length);
 	o->times.decompress_ns += clock_mono_ns() - opened_at;
 	if (ZSTD_isError(n) || n != entry->raw_length)
-		return err_set(err, ERR_CORRUPT, 0, "segment %" PRIu64 ": the record at %" PRIu32 " does not decompress",
+		return err_set(err, ERR_CORRUPT, 0,
+			       "segment %" PRIu64 ": the record at %" PRIu32 " does not decompress",
 			       segment->header.number, entry->offset);
 	return ERR_OK;
 }

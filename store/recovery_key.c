@@ -75,7 +75,7 @@ static void check_word(const uint8_t bytes[static LINE_BYTES], unsigned line, ui
 void recovery_key_line(const uint8_t secret[static KEY_SIZE], unsigned line, char dst[static RECOVERY_LINE_SIZE])
 {
 	uint8_t bytes[LINE_BYTES_CHECKED];
-	memcpy(bytes, secret + line * LINE_BYTES, LINE_BYTES);
+	memcpy(bytes, secret + (size_t)line * LINE_BYTES, LINE_BYTES);
 	check_word(bytes, line, bytes + LINE_BYTES);
 	for (size_t word = 0; word < RECOVERY_WORDS_PER_LINE; word++) {
 		char *place = dst + word * (WORD_LETTERS + 1);
@@ -123,7 +123,7 @@ static enum err_code line_parse(const char **text, const char *end, unsigned lin
 			return err_set(err, ERR_INVALID, 0,
 				       "line %u of the recovery key has %u of %d words; type all %d lines", line + 1, i,
 				       RECOVERY_WORDS_PER_LINE, RECOVERY_LINES);
-		if (!word_parse(word, length, ret_bytes + 2 * i))
+		if (!word_parse(word, length, ret_bytes + (size_t)2 * i))
 			return err_set(
 				err, ERR_INVALID, 0,
 				"line %u of the recovery key: word %u is mistyped; every word has five letters and "
@@ -146,7 +146,7 @@ bool recovery_key_line_matches(const uint8_t secret[static KEY_SIZE], unsigned l
 	const char *end = text + strlen(text);
 	size_t rest = 0;
 	bool matches = line_parse(&text, end, line, bytes, NULL) == ERR_OK &&
-		       sodium_memcmp(bytes, secret + line * LINE_BYTES, LINE_BYTES) == 0;
+		       sodium_memcmp(bytes, secret + (size_t)line * LINE_BYTES, LINE_BYTES) == 0;
 	next_word(&text, end, &rest);
 	sodium_memzero(bytes, sizeof(bytes));
 	return matches && rest == 0;
@@ -195,7 +195,7 @@ static enum err_code words_parse(const char *text, const char *end, uint8_t ret_
 	enum err_code code = ERR_OK;
 	for (unsigned line = 0; line < RECOVERY_LINES && code == ERR_OK; line++) {
 		code = line_parse(&text, end, line, bytes, err);
-		memcpy(secret + line * LINE_BYTES, bytes, LINE_BYTES);
+		memcpy(secret + (size_t)line * LINE_BYTES, bytes, LINE_BYTES);
 	}
 	size_t rest = 0;
 	if (code == ERR_OK)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The recovery key on paper: the 32-byte secret as pronounceable five-letter words (proquints, arXiv:0901.4016: 16 bits a
- * word), four words and a check word a line, four lines; and as text for a QR code. A mistyped line is named. */
+/* The recovery key on paper: the 32-byte secret as pronounceable five-letter words (proquints, arXiv:0901.4016: 16 bits
+ * a word), four words and a check word a line, four lines; and as text for a QR code. A mistyped line is named. */
 #ifndef STORE_RECOVERY_KEY_H
 #define STORE_RECOVERY_KEY_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A saveset's description: what was backed up, when and how. Stored as JSON in a metadata record (docs/FORMAT.md, "Savesets").
+/* A saveset's description: what was backed up, when and how. Stored as JSON in a metadata record (docs/FORMAT.md,
+ * "Savesets").
  *
  * Threads: a plain value. */
 #ifndef STORE_SAVESET_H
@@ -20,24 +21,24 @@ enum saveset_level {
 	LEVEL_INC,
 };
 
-/* Bytes of one disk or of a whole saveset; see reference words: read from the source, different from the previous map, new to
- * the store (plain), and stored (ciphertext of the new chunks). */
+/* Bytes of one disk or of a whole saveset; see reference words: read from the source, different from the previous map,
+ * new to the store (plain), and stored (ciphertext of the new chunks). */
 struct saveset_bytes {
-	uint64_t size;    /* virtual size */
-	uint64_t data;    /* in blocks that are not zero */
+	uint64_t size; /* virtual size */
+	uint64_t data; /* in blocks that are not zero */
 	uint64_t read;
 	uint64_t changed;
-	uint64_t fresh;   /* "new" in JSON */
+	uint64_t fresh; /* "new" in JSON */
 	uint64_t stored;
 };
 
 struct saveset_disk {
 	char *name;
-	struct uuid uuid;    /* null if the source had none */
-	char *format;        /* what it was read as */
+	struct uuid uuid; /* null if the source had none */
+	char *format;     /* what it was read as */
 	struct disk_map map;
 	struct saveset_bytes bytes;
-	bool compared;       /* with the map of an earlier saveset */
+	bool compared; /* with the map of an earlier saveset */
 };
 
 /* A document that travels with the disks (ova.xml); its bytes are chunks under a map like a disk's. */
@@ -81,15 +82,14 @@ MUST_CHECK enum err_code saveset_add_excluded(struct saveset *saveset, const cha
 /* Makes room for one more; gives a zeroed element. */
 MUST_CHECK enum err_code saveset_add_disk(struct saveset *saveset, const char *name, struct saveset_disk **ret,
 					  struct err *err);
-MUST_CHECK enum err_code saveset_add_document(struct saveset *saveset, const char *name,
-					      struct saveset_document **ret, struct err *err);
+MUST_CHECK enum err_code saveset_add_document(struct saveset *saveset, const char *name, struct saveset_document **ret,
+					      struct err *err);
 
 /* Sums of all disks. */
 struct saveset_bytes saveset_total(const struct saveset *saveset);
 
 /* JSON, at most RECORD_RAW_MAX bytes (ERR_LIMIT). Gives *ret (free). */
-MUST_CHECK enum err_code saveset_encode(const struct saveset *saveset, char **ret, size_t *ret_length,
-					struct err *err);
+MUST_CHECK enum err_code saveset_encode(const struct saveset *saveset, char **ret, size_t *ret_length, struct err *err);
 
 /* Parses and checks what saveset_encode writes: untrusted. ERR_CORRUPT, or ERR_UNSUPPORTED for a newer version. */
 MUST_CHECK enum err_code saveset_decode(const void *data, size_t length, struct saveset **ret, struct err *err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A saveset's description as JSON: docs/FORMAT.md, "Savesets". Reading is strict about what matters for a restore (identity, sizes,
- * maps) and indifferent to fields it does not know, so that later versions can add some. */
+/* A saveset's description as JSON: docs/FORMAT.md, "Savesets". Reading is strict about what matters for a restore
+ * (identity, sizes, maps) and indifferent to fields it does not know, so that later versions can add some. */
 #include "store/saveset.h"
 
 #include "base/cleanup.h"
@@ -19,7 +19,8 @@ static void cleanup_json(json_t **value)
 }
 #define AUTO_JSON __attribute__((cleanup(cleanup_json)))
 
-/* ---- Encoding. A value that could not be made is NULL, and json_object_set_new then fails: `ok` collects that. ---- */
+/* ---- Encoding. A value that could not be made is NULL, and json_object_set_new then fails: `ok` collects that.
+ * ---- */
 
 static bool set(json_t *object, const char *key, json_t *value)
 {
@@ -61,9 +62,9 @@ static bool set_map(json_t *object, const struct disk_map *map)
 static json_t *encode_bytes(const struct saveset_bytes *b)
 {
 	json_t *o = json_object();
-	bool ok = o && set_number(o, "size", b->size) && set_number(o, "data", b->data) && set_number(o, "read", b->read) &&
-		  set_number(o, "changed", b->changed) && set_number(o, "new", b->fresh) &&
-		  set_number(o, "stored", b->stored);
+	bool ok = o && set_number(o, "size", b->size) && set_number(o, "data", b->data) &&
+		  set_number(o, "read", b->read) && set_number(o, "changed", b->changed) &&
+		  set_number(o, "new", b->fresh) && set_number(o, "stored", b->stored);
 	if (ok)
 		return o;
 	json_decref(o);
@@ -97,8 +98,9 @@ static bool encode_into(json_t *o, const struct saveset *s)
 {
 	json_t *disks = json_array();
 	json_t *documents = json_array();
-	bool ok = set(o, "disks", disks) && set(o, "documents", documents) && set_number(o, "version", SAVESET_VERSION) &&
-		  set_uuid(o, "id", &s->id) && set_text(o, "level", saveset_level_name(s->level_done)) &&
+	bool ok = set(o, "disks", disks) && set(o, "documents", documents) &&
+		  set_number(o, "version", SAVESET_VERSION) && set_uuid(o, "id", &s->id) &&
+		  set_text(o, "level", saveset_level_name(s->level_done)) &&
 		  set_text(o, "level_asked", saveset_level_name(s->level_asked)) &&
 		  set_text(o, "level_reason", s->level_reason) && set_text(o, "vm", s->vm_name) &&
 		  set_uuid(o, "vm_uuid", &s->vm_uuid) && set_text(o, "name", s->name) && set_text(o, "note", s->note) &&
@@ -117,7 +119,8 @@ enum err_code saveset_encode(const struct saveset *s, char **ret, size_t *ret_le
 	AUTO_JSON json_t *o = json_object();
 	if (!o || !encode_into(o, s))
 		return err_set(err, ERR_INVALID, 0,
-			       "the description of '%s' cannot be written as JSON: names and notes must be UTF-8", s->vm_name);
+			       "the description of '%s' cannot be written as JSON: names and notes must be UTF-8",
+			       s->vm_name);
 	char *text = json_dumps(o, JSON_COMPACT);
 	if (!text)
 		return err_set(err, ERR_NO_MEMORY, 0, "no memory for a saveset's description");
@@ -198,7 +201,8 @@ static enum err_code get_map(const json_t *o, uint64_t size_bytes, struct disk_m
 
 typedef enum err_code (*add_string_fn)(struct saveset *s, const char *text, struct err *err);
 
-static enum err_code get_strings(const json_t *o, const char *key, struct saveset *s, add_string_fn add, struct err *err)
+static enum err_code get_strings(const json_t *o, const char *key, struct saveset *s, add_string_fn add,
+				 struct err *err)
 {
 	const json_t *array = json_object_get(o, key);
 	if (array && !json_is_array(array))
@@ -277,8 +281,8 @@ enum err_code saveset_decode(const void *data, size_t length, struct saveset **r
 	uint64_t version;
 	TRY(get_number(o, "version", &version, err));
 	if (version != SAVESET_VERSION)
-		return err_set(err, ERR_UNSUPPORTED, 0, "saveset description of version %" PRIu64 ", newer than this program",
-			       version);
+		return err_set(err, ERR_UNSUPPORTED, 0,
+			       "saveset description of version %" PRIu64 ", newer than this program", version);
 	const char *vm = json_string_value(json_object_get(o, "vm"));
 	if (!vm)
 		return malformed("vm", err);

@@ -3,9 +3,9 @@
  *
  *   header | stripe | stripe | ... | footer: all directories | CRC table | parity | CRC table | header copy | trailer
  *
- * docs/FORMAT.md, "Segments", has every byte. A record is one chunk, map node, saveset description or log copy: compressed,
- * then sealed by AEAD with the segment's own key. A stripe is one write: records back to back and the authenticated directory
- * that names them.
+ * docs/FORMAT.md, "Segments", has every byte. A record is one chunk, map node, saveset description or log copy:
+ * compressed, then sealed by AEAD with the segment's own key. A stripe is one write: records back to back and the
+ * authenticated directory that names them.
  *
  * Threads: a segment_writer belongs to one lane. A struct segment is read-only once opened and shared by counting. */
 #ifndef STORE_SEGMENT_H
@@ -40,7 +40,7 @@ enum record_codec {
 	CODEC_ZSTD = 1,
 };
 
-#define SEGMENT_COLUMNS 64u              /* data columns of the parity */
+#define SEGMENT_COLUMNS 64u /* data columns of the parity */
 #define SEGMENT_PARITY_COLUMNS 4u
 #define SEGMENT_CELL_SIZE 4096u          /* grain of the CRC table */
 #define SEGMENT_RECORDS_MAX 16384u       /* keeps a directory at 1 MiB */
@@ -50,7 +50,7 @@ enum record_codec {
 #define STRIPE_SIZE_DEFAULT (2u << 20)
 #define STRIPE_SIZE_MIN (128u << 10) /* room for one incompressible block with its directory */
 #define STRIPE_SIZE_MAX (16u << 20)
-#define RECORD_RAW_MAX (1u << 20)    /* plain bytes of a record; chunks have BLOCK_SIZE at most */
+#define RECORD_RAW_MAX (1u << 20) /* plain bytes of a record; chunks have BLOCK_SIZE at most */
 
 /* One line of a directory. */
 struct record_entry {
@@ -86,9 +86,9 @@ void segment_path(enum segment_kind kind, uint64_t number, char dst[static SEGME
 
 struct segment;
 
-/* Opens a sealed segment and its directory. Everything is authenticated: header, trailer and directory; where one copy is
- * damaged the other is used and *ret_notice (may be NULL) says so. ERR_NOT_FOUND: no file; ERR_CORRUPT: neither copy is
- * whole. With `info` (may be NULL) the segment must be the one that the log knows. Gives *ret with one reference. */
+/* Opens a sealed segment and its directory. Everything is authenticated: header, trailer and directory; where one copy
+ * is damaged the other is used and *ret_notice (may be NULL) says so. ERR_NOT_FOUND: no file; ERR_CORRUPT: neither copy
+ * is whole. With `info` (may be NULL) the segment must be the one that the log knows. Gives *ret with one reference. */
 MUST_CHECK enum err_code segment_open(struct io *io, const struct store_keys *keys, enum segment_kind kind,
 				      uint64_t number, const struct segment_info *info, struct segment **ret,
 				      struct err *err);
@@ -112,9 +112,9 @@ struct record_opener;
 MUST_CHECK enum err_code record_opener_new(struct record_opener **ret, struct err *err);
 void record_opener_free(struct record_opener *opener);
 
-/* Decrypts and decompresses one record from its stored bytes `src` (entry->stored_length bytes, which may be overwritten) into
- * `dst` (entry->raw_length bytes). The chunk ID is NOT checked here: callers hash in groups. ERR_CORRUPT names segment and
- * slot; ERR_AUTH: the store is sealed and was opened without the recovery key. */
+/* Decrypts and decompresses one record from its stored bytes `src` (entry->stored_length bytes, which may be
+ * overwritten) into `dst` (entry->raw_length bytes). The chunk ID is NOT checked here: callers hash in groups.
+ * ERR_CORRUPT names segment and slot; ERR_AUTH: the store is sealed and was opened without the recovery key. */
 MUST_CHECK enum err_code record_open(struct record_opener *opener, const struct segment *segment,
 				     const struct record_entry *entry, uint8_t *src, uint8_t *dst, struct err *err);
 
@@ -182,8 +182,8 @@ size_t segment_writer_arena_size(const struct segment_context *context);
 
 struct segment_writer;
 
-/* A writer of segments of one kind. `arena` (segment_writer_arena_size bytes, 4096-aligned, zeroed, inside the queue's arena) is
- * borrowed until the writer is freed. No file is made before the first record. */
+/* A writer of segments of one kind. `arena` (segment_writer_arena_size bytes, 4096-aligned, zeroed, inside the queue's
+ * arena) is borrowed until the writer is freed. No file is made before the first record. */
 MUST_CHECK enum err_code segment_writer_new(const struct segment_context *context, enum segment_kind kind,
 					    struct compression compression, struct io_queue *queue, void *arena,
 					    struct segment_writer **ret, struct err *err);
@@ -194,9 +194,9 @@ MUST_CHECK enum err_code segment_writer_put(struct segment_writer *writer, enum 
 					    const struct chunk_id *id, const void *raw, size_t raw_length,
 					    struct chunk_location *ret, struct err *err);
 
-/* Copies records of `from` verbatim, ciphertext and key slots, into a fresh segment of this writer: recovery and compaction. A
- * record whose checksum does not fit is left out and counted in *ret_left_out. The writer must have no segment open (fresh, or
- * just finished); it is finished afterwards, so what was copied is durable. */
+/* Copies records of `from` verbatim, ciphertext and key slots, into a fresh segment of this writer: recovery and
+ * compaction. A record whose checksum does not fit is left out and counted in *ret_left_out. The writer must have no
+ * segment open (fresh, or just finished); it is finished afterwards, so what was copied is durable. */
 MUST_CHECK enum err_code segment_writer_copy(struct segment_writer *writer, const struct segment *from,
 					     const uint32_t slots[], size_t count, uint32_t *ret_left_out,
 					     struct err *err);
@@ -204,8 +204,8 @@ MUST_CHECK enum err_code segment_writer_copy(struct segment_writer *writer, cons
 /* Changes the zstd level from the next record on (compression AUTO). */
 void segment_writer_set_level(struct segment_writer *writer, int level);
 
-/* Writes out, seals and syncs everything. After ERR_OK all records put so far are durable but for the directory entries of
- * their files (io_sync_dir). */
+/* Writes out, seals and syncs everything. After ERR_OK all records put so far are durable but for the directory entries
+ * of their files (io_sync_dir). */
 MUST_CHECK enum err_code segment_writer_finish(struct segment_writer *writer, struct err *err);
 
 void segment_writer_times(const struct segment_writer *writer, struct segment_write_times *ret);
@@ -215,8 +215,9 @@ void segment_writer_free(struct segment_writer *writer);
 
 /* ---- Recovery ---- */
 
-/* Opens an unsealed segment (a crash left it): the directory is made of the stripes from the front that are whole, authenticated,
- * and whose records' checksums fit. ERR_NOT_FOUND if not even the header is usable (nothing to salvage). */
+/* Opens an unsealed segment (a crash left it): the directory is made of the stripes from the front that are whole,
+ * authenticated, and whose records' checksums fit. ERR_NOT_FOUND if not even the header is usable (nothing to
+ * salvage). */
 MUST_CHECK enum err_code segment_salvage(struct io *io, const struct store_keys *keys, enum segment_kind kind,
 					 uint64_t number, struct segment **ret, struct err *err);
 
@@ -230,9 +231,9 @@ struct cell_damage {
 /* Receives one run of damaged cells. */
 typedef void (*cell_damage_fn)(void *user, const struct cell_damage *damage);
 
-/* Reads the whole file through `queue` in large pieces and checks every cell against the authenticated CRC table. Needs no
- * decryption key. `buffers`: `buffer_count` pieces of `buffer_size` bytes in the queue's arena. *ret_bytes: bytes read.
- * ERR_OK also when damage was found (told to fn); ERR_CORRUPT only if the CRC table or trailer itself is lost. */
+/* Reads the whole file through `queue` in large pieces and checks every cell against the authenticated CRC table. Needs
+ * no decryption key. `buffers`: `buffer_count` pieces of `buffer_size` bytes in the queue's arena. *ret_bytes: bytes
+ * read. ERR_OK also when damage was found (told to fn); ERR_CORRUPT only if the CRC table or trailer itself is lost. */
 MUST_CHECK enum err_code segment_scrub(const struct segment *segment, struct io_queue *queue, uint8_t *buffers,
 				       size_t buffer_size, unsigned buffer_count, cell_damage_fn fn, void *user,
 				       uint64_t *ret_bytes, struct err *err);

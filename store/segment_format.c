@@ -105,6 +105,7 @@ static void decode_key_slot(struct cursor *c, struct segment_key_slot *slot)
 	cursor_zeroes(c, 6);
 	cursor_copy(c, slot->commitment, 32);
 	cursor_copy(c, slot->wrapped, KEY_WRAPPED_SIZE);
+	c->bad |= !slot->wrapped_set && !sodium_is_zero(slot->wrapped, KEY_WRAPPED_SIZE);
 	cursor_copy(c, slot->sealed, KEY_SEALED_SIZE);
 }
 
@@ -123,8 +124,8 @@ enum err_code segment_header_decode(const uint8_t *data, size_t length, const ui
 	if (!mac_matches(auth_key, data, h.length - 32, data + h.length - 32))
 		return err_set(err, ERR_CORRUPT, 0, "segment header is damaged or of another store");
 	if (version != SEGMENT_VERSION)
-		return err_set(err, ERR_UNSUPPORTED, 0, "segment of format version %" PRIu32 ", newer than this program",
-			       version);
+		return err_set(err, ERR_UNSUPPORTED, 0,
+			       "segment of format version %" PRIu32 ", newer than this program", version);
 	cursor_copy(&c, h.id.bytes, 16);
 	cursor_copy(&c, h.store_id.bytes, 16);
 	h.number = cursor_le64(&c);
@@ -153,6 +154,11 @@ enum err_code segment_header_decode(const uint8_t *data, size_t length, const ui
 	}
 	*ret = h;
 	return ERR_OK;
+}
+
+bool segment_header_is_foreign(const uint8_t data[static SEGMENT_HEADER_FIXED], const struct uuid *store_id)
+{
+	return memcmp(data, header_magic, 8) == 0 && memcmp(data + 32, store_id->bytes, 16) != 0;
 }
 
 void segment_header_release(struct segment_header *header)
@@ -212,7 +218,8 @@ enum err_code record_entry_decode(const uint8_t src[static RECORD_ENTRY_SIZE], u
 	TRY(cursor_finish(&c, "directory entry", err));
 	if (e.offset < first || e.offset > end || e.stored_length > end - e.offset || e.key_slot >= key_slots ||
 	    e.kind < RECORD_CHUNK || e.kind > RECORD_LOG || !entry_lengths_fit(&e))
-		return err_set(err, ERR_CORRUPT, 0, "directory entry for offset %" PRIu32 " is out of bounds", e.offset);
+		return err_set(err, ERR_CORRUPT, 0, "directory entry for offset %" PRIu32 " is out of bounds",
+			       e.offset);
 	*ret = e;
 	return ERR_OK;
 }
@@ -222,7 +229,8 @@ enum err_code record_entry_decode(const uint8_t src[static RECORD_ENTRY_SIZE], u
 static void stripe_mac(const uint8_t *stripe, const uint8_t *directory, uint32_t record_count,
 		       const uint8_t auth_key[static KEY_SIZE], uint8_t ret[static 32])
 {
-	struct mac_part parts[] = {{stripe, STRIPE_HEAD_SIZE - 32}, {directory, (size_t)record_count * RECORD_ENTRY_SIZE}};
+	struct mac_part parts[] = {{stripe, STRIPE_HEAD_SIZE - 32},
+				   {directory, (size_t)record_count * RECORD_ENTRY_SIZE}};
 	key_mac(auth_key, parts, 2, ret);
 }
 
@@ -256,8 +264,8 @@ enum err_code stripe_head_peek(const uint8_t *data, size_t length, struct stripe
 	cursor_zeroes(&c, STRIPE_HEAD_SIZE - 32 - 44);
 	cursor_take(&c, 32);
 	TRY(cursor_finish(&c, "stripe head", err));
-	if (h.record_count == 0 || h.record_count > SEGMENT_RECORDS_MAX || h.length % 4096 || h.length > STRIPE_SIZE_MAX ||
-	    h.dir_offset < STRIPE_HEAD_SIZE || h.dir_offset > h.length ||
+	if (h.record_count == 0 || h.record_count > SEGMENT_RECORDS_MAX || h.length % 4096 ||
+	    h.length > STRIPE_SIZE_MAX || h.dir_offset < STRIPE_HEAD_SIZE || h.dir_offset > h.length ||
 	    (uint64_t)h.record_count * RECORD_ENTRY_SIZE > h.length - h.dir_offset)
 		return err_set(err, ERR_CORRUPT, 0, "stripe head is malformed");
 	*ret = h;
@@ -349,8 +357,8 @@ enum err_code trailer_decode(const uint8_t src[static TRAILER_SIZE], const uint8
 		return err_set(err, ERR_CORRUPT, 0, "segment trailer is damaged or of another store");
 	uint32_t version = cursor_le32(&c);
 	if (version != SEGMENT_VERSION)
-		return err_set(err, ERR_UNSUPPORTED, 0, "segment of format version %" PRIu32 ", newer than this program",
-			       version);
+		return err_set(err, ERR_UNSUPPORTED, 0,
+			       "segment of format version %" PRIu32 ", newer than this program", version);
 	t.header_length = cursor_le32(&c);
 	cursor_copy(&c, t.id.bytes, 16);
 	cursor_copy(&c, t.store_id.bytes, 16);
@@ -376,7 +384,8 @@ enum err_code trailer_decode(const uint8_t src[static TRAILER_SIZE], const uint8
 	return ERR_OK;
 }
 
-void record_associated_data(const struct uuid *origin, const struct record_entry *entry, uint8_t dst[static RECORD_AD_SIZE])
+void record_associated_data(const struct uuid *origin, const struct record_entry *entry,
+			    uint8_t dst[static RECORD_AD_SIZE])
 {
 	uint8_t *p = dst;
 	put_bytes(&p, origin->bytes, 16);

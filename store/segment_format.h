@@ -45,11 +45,16 @@ uint32_t segment_header_length(unsigned key_slots);
 /* Writes header->length bytes to `dst`. */
 void segment_header_encode(const struct segment_header *header, const uint8_t auth_key[static KEY_SIZE], uint8_t *dst);
 
-/* Decodes and authenticates. `length` bytes are there; ret->length says how many the header takes. ERR_CORRUPT, ERR_UNSUPPORTED
- * (newer version), ERR_AUTH (of another store). */
-MUST_CHECK enum err_code segment_header_decode(const uint8_t *data, size_t length, const uint8_t auth_key[static KEY_SIZE],
-					       struct segment_header *ret, struct err *err);
+/* Decodes and authenticates. `length` bytes are there; ret->length says how many the header takes. ERR_CORRUPT,
+ * ERR_UNSUPPORTED (newer version), ERR_AUTH (of another store). */
+MUST_CHECK enum err_code segment_header_decode(const uint8_t *data, size_t length,
+					       const uint8_t auth_key[static KEY_SIZE], struct segment_header *ret,
+					       struct err *err);
 void segment_header_release(struct segment_header *header);
+
+/* True if `data` (SEGMENT_HEADER_FIXED bytes) begins like a header and names another store than `store_id`. Not authenticated: it
+ * only tells a file that is somebody's from one that is torn. */
+bool segment_header_is_foreign(const uint8_t data[static SEGMENT_HEADER_FIXED], const struct uuid *store_id);
 
 /* The data key's commitment: binds the header to one key, since the AEAD itself does not. */
 void segment_key_commitment(const uint8_t key[static KEY_SIZE], const struct uuid *origin, uint8_t ret[static 32]);
@@ -72,15 +77,16 @@ MUST_CHECK enum err_code record_entry_decode(const uint8_t src[static RECORD_ENT
 /* Writes the stripe's head with the MAC over head and directory (already at stripe + dir_offset). */
 void stripe_head_encode(const struct stripe_head *head, const uint8_t auth_key[static KEY_SIZE], uint8_t *stripe);
 
-/* Decodes the head alone, without authentication: enough to know how much to read. ERR_NOT_FOUND if there is no stripe here. */
+/* Decodes the head alone, without authentication: enough to know how much to read. ERR_NOT_FOUND if there is no stripe
+ * here. */
 MUST_CHECK enum err_code stripe_head_peek(const uint8_t *data, size_t length, struct stripe_head *ret, struct err *err);
 
 /* Authenticates head and directory of a whole stripe. */
 MUST_CHECK enum err_code stripe_authenticate(const uint8_t *stripe, size_t length, const struct stripe_head *head,
 					     const uint8_t auth_key[static KEY_SIZE], struct err *err);
 
-/* Positions and digests of a sealed segment: the footer head (in front of the directory copy) and the trailer (last page) have
- * the same form. Everything else follows:
+/* Positions and digests of a sealed segment: the footer head (in front of the directory copy) and the trailer (last
+ * page) have the same form. Everything else follows:
  *   [0, data_end) header and stripes   [data_end, covered) footer head, directory, padding
  *   then CRC table | parity (4 x column_length) | CRC table | header copy | trailer */
 struct trailer {
@@ -116,8 +122,8 @@ struct trailer_layout {
 struct trailer_layout trailer_layout(const struct trailer *trailer);
 
 /* Writes TRAILER_SIZE bytes; the MAC stands in the last 32 and is copied to ret_mac unless NULL. */
-void trailer_encode(const struct trailer *trailer, const uint8_t auth_key[static KEY_SIZE], uint8_t dst[static TRAILER_SIZE],
-		    uint8_t *ret_mac);
+void trailer_encode(const struct trailer *trailer, const uint8_t auth_key[static KEY_SIZE],
+		    uint8_t dst[static TRAILER_SIZE], uint8_t *ret_mac);
 MUST_CHECK enum err_code trailer_decode(const uint8_t src[static TRAILER_SIZE], const uint8_t auth_key[static KEY_SIZE],
 					struct trailer *ret, uint8_t *ret_mac, struct err *err);
 
@@ -128,6 +134,7 @@ void segment_describe(const struct segment *segment, struct segment_info *ret);
 const struct segment_key_slot *segment_key_slots(const struct segment *segment, unsigned *ret_count);
 
 /* The associated data of a record's AEAD. */
-void record_associated_data(const struct uuid *origin, const struct record_entry *entry, uint8_t dst[static RECORD_AD_SIZE]);
+void record_associated_data(const struct uuid *origin, const struct record_entry *entry,
+			    uint8_t dst[static RECORD_AD_SIZE]);
 
 #endif

@@ -15,8 +15,8 @@ struct segment {
 	struct record_entry *entries;
 	uint32_t entry_count;
 	uint32_t entry_room;
-	uint8_t *keys;  /* header.key_slot_count x KEY_SIZE, in locked memory */
-	bool *has_key;  /* which of them could be unwrapped */
+	uint8_t *keys; /* header.key_slot_count x KEY_SIZE, in locked memory */
+	bool *has_key; /* which of them could be unwrapped */
 	uint8_t trailer_mac[32];
 	bool damaged;
 };
@@ -31,9 +31,9 @@ enum err_code segment_read_header(struct segment *segment, const struct store_ke
 /* Unwraps what data keys can be unwrapped. ERR_CORRUPT if one does not fit its commitment. */
 enum err_code segment_unwrap_keys(struct segment *segment, const struct store_keys *keys, struct err *err);
 
-/* Appends the records of all authentic stripes from the header on, up to `limit` bytes of the file. With `check_records` those
- * whose checksum does not fit are left out and counted. Stops at the first thing that is no authentic stripe; *ret_end is
- * where. */
+/* Appends the records of all authentic stripes from the header on, up to `limit` bytes of the file. With
+ * `check_records` those whose checksum does not fit are left out and counted. Stops at the first thing that is no
+ * authentic stripe; *ret_end is where. */
 enum err_code segment_collect_stripes(struct segment *segment, const struct store_keys *keys, uint64_t limit,
 				      bool check_records, uint64_t *ret_end, uint32_t *ret_left_out, struct err *err);
 

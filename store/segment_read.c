@@ -91,7 +91,8 @@ void segment_describe(const struct segment *segment, struct segment_info *ret)
 	memcpy(ret->trailer_mac, segment->trailer_mac, sizeof(ret->trailer_mac));
 }
 
-enum err_code segment_read_header(struct segment *segment, const struct store_keys *keys, uint64_t offset, struct err *err)
+enum err_code segment_read_header(struct segment *segment, const struct store_keys *keys, uint64_t offset,
+				  struct err *err)
 {
 	uint64_t size;
 	TRY(io_file_size(segment->file, &size, err));
@@ -142,7 +143,8 @@ enum err_code segment_unwrap_keys(struct segment *segment, const struct store_ke
 		uint8_t commitment[32];
 		segment_key_commitment(key, &slot->origin, commitment);
 		if (sodium_memcmp(commitment, slot->commitment, sizeof(commitment)) != 0)
-			return err_set(err, ERR_CORRUPT, 0, "segment %" PRIu64 ": key slot %u does not fit its commitment",
+			return err_set(err, ERR_CORRUPT, 0,
+				       "segment %" PRIu64 ": key slot %u does not fit its commitment",
 				       segment->header.number, i);
 		segment->has_key[i] = true;
 	}
@@ -152,7 +154,8 @@ enum err_code segment_unwrap_keys(struct segment *segment, const struct store_ke
 /* ---- Trailer ---- */
 
 /* Looks for the footer head page by page: the trailer is lost. */
-static enum err_code find_footer_head(struct segment *segment, const struct store_keys *keys, uint64_t size, struct err *err)
+static enum err_code find_footer_head(struct segment *segment, const struct store_keys *keys, uint64_t size,
+				      struct err *err)
 {
 	enum { PIECE = 1 << 20 };
 	AUTO_FREE uint8_t *piece = aligned_alloc(IO_ALIGN, PIECE);
@@ -163,7 +166,8 @@ static enum err_code find_footer_head(struct segment *segment, const struct stor
 		TRY(io_read(segment->file, at, piece, (size_t)min_u64(PIECE, size - at), &got, err));
 		for (size_t i = 0; i + TRAILER_SIZE <= got; i += 4096) {
 			struct trailer t;
-			if (memcmp(piece + i, "XLFOOTER", 8) != 0 || trailer_decode(piece + i, keys->auth, &t, NULL, NULL) != ERR_OK)
+			if (memcmp(piece + i, "XLFOOTER", 8) != 0 ||
+			    trailer_decode(piece + i, keys->auth, &t, NULL, NULL) != ERR_OK)
 				continue;
 			if (t.data_end != at + i)
 				continue;
@@ -174,8 +178,8 @@ static enum err_code find_footer_head(struct segment *segment, const struct stor
 	return err_set(err, ERR_CORRUPT, 0, "neither trailer nor footer is whole");
 }
 
-static enum err_code read_trailer(struct segment *segment, const struct store_keys *keys, const struct segment_info *info,
-				  struct err *err)
+static enum err_code read_trailer(struct segment *segment, const struct store_keys *keys,
+				  const struct segment_info *info, struct err *err)
 {
 	uint64_t size;
 	TRY(io_file_size(segment->file, &size, err));
@@ -185,8 +189,7 @@ static enum err_code read_trailer(struct segment *segment, const struct store_ke
 	if (expected_size >= TRAILER_SIZE && expected_size <= size) {
 		if (io_read_exact(segment->file, expected_size - TRAILER_SIZE, page, sizeof(page), NULL) == ERR_OK &&
 		    trailer_decode(page, keys->auth, &segment->trailer, mac, NULL) == ERR_OK &&
-		    segment->trailer.is_trailer &&
-		    trailer_layout(&segment->trailer).file_length == expected_size &&
+		    segment->trailer.is_trailer && trailer_layout(&segment->trailer).file_length == expected_size &&
 		    (!info || sodium_memcmp(mac, info->trailer_mac, 32) == 0))
 			return ERR_OK;
 	}
@@ -210,8 +213,9 @@ static enum err_code read_directory_copy(struct segment *segment, struct err *er
 	if (sodium_memcmp(digest, t->directory_digest, sizeof(digest)) != 0)
 		return err_set(err, ERR_CORRUPT, 0, "directory copy is damaged");
 	for (uint32_t i = 0; i < t->record_count; i++)
-		TRY(record_entry_decode(data + (size_t)i * RECORD_ENTRY_SIZE, segment->header.length, (uint32_t)t->data_end,
-					segment->header.key_slot_count, &segment->entries[i], err));
+		TRY(record_entry_decode(data + (size_t)i * RECORD_ENTRY_SIZE, segment->header.length,
+					(uint32_t)t->data_end, segment->header.key_slot_count, &segment->entries[i],
+					err));
 	segment->entry_count = t->record_count;
 	return ERR_OK;
 }
@@ -233,7 +237,8 @@ static enum err_code read_directory(struct segment *segment, const struct store_
 	uint32_t left_out;
 	TRY(segment_collect_stripes(segment, keys, segment->trailer.data_end, false, &end, &left_out, err));
 	if (segment->entry_count != segment->trailer.record_count)
-		return err_set(err, ERR_CORRUPT, 0, "the directory copy is damaged, and stripes at %" PRIu64 " are too", end);
+		return err_set(err, ERR_CORRUPT, 0, "the directory copy is damaged, and stripes at %" PRIu64 " are too",
+			       end);
 	return ERR_OK;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading back what was written, while the plain key is still at hand: a stripe is read from the device, opened, decompressed,
- * and its records are hashed again. Catches what no checksum made from memory can: a compressor's or CPU's wrong bytes, a write
- * that went elsewhere. */
+/* Reading back what was written, while the plain key is still at hand: a stripe is read from the device, opened,
+ * decompressed, and its records are hashed again. Catches what no checksum made from memory can: a compressor's or
+ * CPU's wrong bytes, a write that went elsewhere. */
 #include "store/segment_writer_internal.h"
 
 #include "base/cleanup.h"
@@ -77,9 +77,10 @@ static enum err_code check_metadata(struct segment_writer *w, const struct recor
 	return chunk_id_equal(&id, &entry->id) ? ERR_OK : wrong_content(w);
 }
 
-/* Opens one record as it came from the device. `plain` is where it may be decompressed to; *ret_content is where it is. */
-static enum err_code open_record(struct segment_writer *w, const struct stripe *stripe, const struct record_entry *entry,
-				 uint8_t *plain, const uint8_t **ret_content)
+/* Opens one record as it came from the device. `plain` is where it may be decompressed to; *ret_content is where it
+ * is. */
+static enum err_code open_record(struct segment_writer *w, const struct stripe *stripe,
+				 const struct record_entry *entry, uint8_t *plain, const uint8_t **ret_content)
 {
 	uint8_t ad[RECORD_AD_SIZE];
 	record_associated_data(&stripe->owner->info.id, entry, ad);
@@ -104,7 +105,8 @@ static enum err_code verify_records(struct segment_writer *w, const struct strip
 		const struct record_entry *entry = &w->entries[stripe->first_slot + i];
 		bool is_block = entry->kind == RECORD_CHUNK && entry->raw_length == BLOCK_SIZE;
 		const uint8_t *content;
-		TRY(open_record(w, stripe, entry, is_block ? plain + (size_t)group.count * BLOCK_SIZE : plain, &content));
+		TRY(open_record(w, stripe, entry, is_block ? plain + (size_t)group.count * BLOCK_SIZE : plain,
+				&content));
 		if (!is_block) {
 			TRY(check_metadata(w, entry, content));
 			continue;

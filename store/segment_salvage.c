@@ -43,8 +43,8 @@ static enum err_code append_stripe(struct segment *segment, const uint8_t *strip
 	return ERR_OK;
 }
 
-/* The stripe at `at`, read into `buffer` (STRIPE_SIZE_MAX bytes) and authenticated. ERR_NOT_FOUND or ERR_CORRUPT if there is
- * none. */
+/* The stripe at `at`, read into `buffer` (STRIPE_SIZE_MAX bytes) and authenticated. ERR_NOT_FOUND or ERR_CORRUPT if
+ * there is none. */
 static enum err_code read_stripe(struct segment *segment, const struct store_keys *keys, uint64_t at, uint64_t limit,
 				 uint32_t index, uint8_t *buffer, struct stripe_head *ret, struct err *err)
 {
@@ -80,6 +80,13 @@ enum err_code segment_collect_stripes(struct segment *segment, const struct stor
 	return ERR_OK;
 }
 
+static bool is_of_another_store(const struct segment *segment, const struct store_keys *keys)
+{
+	_Alignas(IO_ALIGN) uint8_t page[IO_ALIGN];
+	return io_read_exact(segment->file, 0, page, sizeof(page), NULL) == ERR_OK &&
+	       segment_header_is_foreign(page, &keys->store_id);
+}
+
 enum err_code segment_salvage(struct io *io, const struct store_keys *keys, enum segment_kind kind, uint64_t number,
 			      struct segment **ret, struct err *err)
 {
@@ -91,8 +98,10 @@ enum err_code segment_salvage(struct io *io, const struct store_keys *keys, enum
 	TRY(segment_object_new(file, &segment, err));
 	struct err why = {0};
 	enum err_code code = segment_read_header(segment, keys, 0, &why);
-	if (code == ERR_IO || code == ERR_NO_MEMORY)
-		return err_set(err, code, 0, "%s", why.msg);
+	if (code == ERR_CORRUPT && is_of_another_store(segment, keys))
+		return err_set(err, ERR_AUTH, 0, "segment '%s' belongs to another store", path);
+	if (code != ERR_OK && code != ERR_CORRUPT)
+		return err_set(err, code, 0, "segment '%s': %s", path, why.msg);
 	if (code != ERR_OK || segment->header.number != number || segment->header.kind != kind)
 		return err_set(err, ERR_NOT_FOUND, 0, "segment '%s' has no usable header", path);
 	TRY(segment_unwrap_keys(segment, keys, err));
@@ -100,8 +109,8 @@ enum err_code segment_salvage(struct io *io, const struct store_keys *keys, enum
 	TRY(io_file_size(segment->file, &size, err));
 	uint64_t end;
 	uint32_t left_out;
-	TRY(segment_collect_stripes(segment, keys, round_down(min_u64(size, SEGMENT_SIZE_MAX), 4096), true, &end, &left_out,
-				    err));
+	TRY(segment_collect_stripes(segment, keys, round_down(min_u64(size, SEGMENT_SIZE_MAX), 4096), true, &end,
+				    &left_out, err));
 	*ret = TAKE_PTR(segment);
 	return ERR_OK;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checking a sealed segment at disk speed: every 4 KiB cell against the CRC table, whose digest the authenticated trailer holds.
- * No decryption key is needed. */
+/* Checking a sealed segment at disk speed: every 4 KiB cell against the CRC table, whose digest the authenticated
+ * trailer holds. No decryption key is needed. */
 #include "store/segment_internal.h"
 
 #include "base/cleanup.h"
@@ -56,14 +56,15 @@ static bool read_table(struct scrub *scrub, uint64_t offset)
 	return sodium_memcmp(digest, scrub->segment->trailer.crc_digest, sizeof(digest)) == 0;
 }
 
-/* Loads the table from whichever copy is whole. The second copy, the header's copy and the trailer stand outside of the cells:
- * they are checked here. */
+/* Loads the table from whichever copy is whole. The second copy, the header's copy and the trailer stand outside of the
+ * cells: they are checked here. */
 static enum err_code load_table(struct scrub *scrub, struct err *err)
 {
 	const struct segment *s = scrub->segment;
 	const struct trailer_layout *l = &scrub->layout;
 	if (!s->trailer.is_trailer)
-		return err_set(err, ERR_CORRUPT, 0, "segment %" PRIu64 ": the trailer is lost, its checksums cannot be trusted",
+		return err_set(err, ERR_CORRUPT, 0,
+			       "segment %" PRIu64 ": the trailer is lost, its checksums cannot be trusted",
 			       s->header.number);
 	scrub->table = aligned_alloc(IO_ALIGN, l->table_length);
 	if (!scrub->table)
@@ -71,7 +72,8 @@ static enum err_code load_table(struct scrub *scrub, struct err *err)
 	bool second = read_table(scrub, l->second_table);
 	bool first = read_table(scrub, l->first_table);
 	if (!first && !(second && read_table(scrub, l->second_table)))
-		return err_set(err, ERR_CORRUPT, 0, "segment %" PRIu64 ": both CRC tables are damaged", s->header.number);
+		return err_set(err, ERR_CORRUPT, 0, "segment %" PRIu64 ": both CRC tables are damaged",
+			       s->header.number);
 	if (!first)
 		report_range(scrub, l->first_table, l->table_length);
 	if (!second)
@@ -92,8 +94,8 @@ static enum err_code check_header_copy(struct scrub *scrub, struct err *err)
 		uint8_t *out;
 	} cell = {.in = copy};
 	for (uint32_t i = 0; whole && i < length / SEGMENT_CELL_SIZE; i++)
-		whole = (crc32_iscsi(cell.out + (size_t)i * SEGMENT_CELL_SIZE, SEGMENT_CELL_SIZE, 0xffffffffu) ^ 0xffffffffu) ==
-			le32_get(scrub->table + 4 * i);
+		whole = (crc32_iscsi(cell.out + (size_t)i * SEGMENT_CELL_SIZE, SEGMENT_CELL_SIZE, 0xffffffffu) ^
+			 0xffffffffu) == le32_get(scrub->table + (size_t)4 * i);
 	if (!whole)
 		report_range(scrub, scrub->layout.header_copy, length);
 	return ERR_OK;
@@ -108,10 +110,10 @@ static void check_piece(struct scrub *scrub, const struct io_op *op)
 	for (size_t at = 0; at < op->length; at += SEGMENT_CELL_SIZE) {
 		uint64_t offset = op->offset + at;
 		/* Cells of the parity follow those of the covered part in the table. */
-		uint64_t index = offset < covered ? offset / SEGMENT_CELL_SIZE : (offset - l->parity + covered) / SEGMENT_CELL_SIZE;
-		bool good = at + SEGMENT_CELL_SIZE <= got &&
-			    (crc32_iscsi(data + at, SEGMENT_CELL_SIZE, 0xffffffffu) ^ 0xffffffffu) ==
-				    le32_get(scrub->table + 4 * index);
+		uint64_t index = offset < covered ? offset / SEGMENT_CELL_SIZE
+						  : (offset - l->parity + covered) / SEGMENT_CELL_SIZE;
+		bool good = at + SEGMENT_CELL_SIZE <= got && (crc32_iscsi(data + at, SEGMENT_CELL_SIZE, 0xffffffffu) ^
+							      0xffffffffu) == le32_get(scrub->table + 4 * index);
 		report(scrub, offset / SEGMENT_CELL_SIZE, !good);
 	}
 }

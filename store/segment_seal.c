@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sealing: the footer that repeats the directories, the CRC tables, the parity, the copy of the header and the trailer. */
+/* Sealing: the footer that repeats the directories, the CRC tables, the parity, the copy of the header and the
+ * trailer. */
 #include "store/segment_writer_internal.h"
 
 #include "base/clock.h"
@@ -23,8 +24,8 @@ static void compose_footer(struct segment_writer *w, struct trailer *t, uint8_t 
 	trailer_encode(t, w->context.keys->auth, dst, NULL);
 }
 
-/* A segment sealed before it is full has shorter columns, so that its parity stays 4/64 of it: what was accumulated for full
- * columns is of no use, and the file is read once more. */
+/* A segment sealed before it is full has shorter columns, so that its parity stays 4/64 of it: what was accumulated for
+ * full columns is of no use, and the file is read once more. */
 static enum err_code recompute_parity(struct segment_writer *w, const struct trailer *t)
 {
 	struct open_segment *s = writer_current(w);
@@ -42,7 +43,8 @@ static enum err_code recompute_parity(struct segment_writer *w, const struct tra
 }
 
 /* The CRC table of the covered part (crcs[] has it) and the parity. */
-static void compose_table(struct segment_writer *w, const struct trailer *t, const struct trailer_layout *layout, uint8_t *dst)
+static void compose_table(struct segment_writer *w, const struct trailer *t, const struct trailer_layout *layout,
+			  uint8_t *dst)
 {
 	writer_checksum_cells(w, t->covered, w->parity[w->current], (size_t)SEGMENT_PARITY_COLUMNS * t->column_length);
 	memset(dst, 0, layout->table_length);

@@ -35,7 +35,8 @@ static size_t tail_size(const struct segment_context *context)
 size_t segment_writer_arena_size(const struct segment_context *context)
 {
 	return (WRITER_STRIPES + 1) * (size_t)context->stripe_size +
-	       2 * (size_t)SEGMENT_PARITY_COLUMNS * full_column(context) + 2 * SEGMENT_HEADER_MAX + tail_size(context);
+	       2 * (size_t)SEGMENT_PARITY_COLUMNS * full_column(context) + (size_t)2 * SEGMENT_HEADER_MAX +
+	       tail_size(context);
 }
 
 /* Cuts the arena into the writer's buffers. */
@@ -47,7 +48,7 @@ static void lay_out_arena(struct segment_writer *w, uint8_t *p)
 	}
 	w->readback = p;
 	p += w->context.stripe_size;
-	for (unsigned i = 0; i < 2; i++, p += SEGMENT_PARITY_COLUMNS * full_column(&w->context))
+	for (unsigned i = 0; i < 2; i++, p += (size_t)SEGMENT_PARITY_COLUMNS * full_column(&w->context))
 		w->parity[i] = p;
 	for (unsigned i = 0; i < 2; i++, p += SEGMENT_HEADER_MAX)
 		w->header_page[i] = p;
@@ -160,7 +161,8 @@ static void stripe_written(struct io_op *op)
 }
 
 /* The header and tail ops carry their result until here. */
-static void check_completed_ops(struct segment_writer *w, struct open_segment *segment, struct io_op *ops, unsigned count)
+static void check_completed_ops(struct segment_writer *w, struct open_segment *segment, struct io_op *ops,
+				unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
 		if (ops[i].user == segment && !w->err.code)
@@ -285,7 +287,8 @@ static enum err_code start_segment(struct segment_writer *w)
 /* Room for one more stripe of any content, and the footer that then follows? */
 static bool segment_has_room(const struct segment_writer *w, uint32_t record_count)
 {
-	uint64_t footer = TRAILER_SIZE + round_up((uint64_t)(record_count + STRIPE_RECORDS_MAX) * RECORD_ENTRY_SIZE, 4096);
+	uint64_t footer =
+		TRAILER_SIZE + round_up((uint64_t)(record_count + STRIPE_RECORDS_MAX) * RECORD_ENTRY_SIZE, 4096);
 	return w->data_end + w->context.stripe_size + footer <= w->context.segment_size &&
 	       record_count + STRIPE_RECORDS_MAX <= SEGMENT_RECORDS_MAX;
 }
@@ -379,7 +382,8 @@ static enum err_code open_stripe(struct segment_writer *w, size_t room)
 			return w->err.code;
 	}
 	if (STRIPE_HEAD_SIZE + room + RECORD_ENTRY_SIZE > w->context.stripe_size)
-		return err_set(&w->err, ERR_LIMIT, 0, "a record of %zu bytes does not fit a stripe of this store", room);
+		return err_set(&w->err, ERR_LIMIT, 0, "a record of %zu bytes does not fit a stripe of this store",
+			       room);
 	if (!writer_current(w)->file && start_segment(w) != ERR_OK)
 		return w->err.code;
 	struct stripe *stripe;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the sources of the segment writer share: segment_write.c (records into stripes, stripes to the disk), segment_seal.c
- * (footer, parity, trailer, sync) and segment_readback.c (reading back what was written).
+/* What the sources of the segment writer share: segment_write.c (records into stripes, stripes to the disk),
+ * segment_seal.c (footer, parity, trailer, sync) and segment_readback.c (reading back what was written).
  *
  *   a stripe:   FREE -> OPEN (records are put) -> WRITING (the kernel owns it) -> WRITTEN -> FREE
- *                                                                          \-> READING -> TO_VERIFY -> FREE   (readback)
+ *                                                                           (readback) \-> READING -> TO_VERIFY -> FREE
  *   a segment:  open_segment in `current` -> moved to `closing` by seal -> synced -> told to the store -> gone
  *
- * At most one segment is closing while the next one fills; its parity and tail buffers are not touched until it is synced. */
+ * At most one segment is closing while the next one fills; its parity and tail buffers are not touched until it is
+ * synced. */
 #ifndef STORE_SEGMENT_WRITER_INTERNAL_H
 #define STORE_SEGMENT_WRITER_INTERNAL_H
 
@@ -14,8 +15,8 @@
 
 #include <zstd.h>
 
-/* One being filled, two being written, one for the write that a slow device still holds: with fewer the lane waits for the disk
- * although the disk is not the limit. */
+/* One being filled, two being written, one for the write that a slow device still holds: with fewer the lane waits for
+ * the disk although the disk is not the limit. */
 #define WRITER_STRIPES 4
 /* Bounds the footer's growth by one stripe. */
 #define STRIPE_RECORDS_MAX 1024u
@@ -44,12 +45,12 @@ struct open_segment {
 struct stripe {
 	uint8_t *data;
 	enum stripe_state state;
-	uint32_t used;            /* bytes of head and records */
+	uint32_t used; /* bytes of head and records */
 	uint32_t record_count;
-	uint32_t first_slot;      /* of its records in the segment */
-	uint32_t length;          /* as written */
-	uint64_t offset;          /* in the file */
-	bool verify;              /* read back after writing */
+	uint32_t first_slot; /* of its records in the segment */
+	uint32_t length;     /* as written */
+	uint64_t offset;     /* in the file */
+	bool verify;         /* read back after writing */
 	struct open_segment *owner;
 	struct io_op op;
 	struct segment_writer *writer;
@@ -74,9 +75,9 @@ struct segment_writer {
 
 	struct open_segment segments[2]; /* current and closing, swapped by seal */
 	unsigned current;
-	uint64_t data_end;      /* of the current segment: where the next stripe goes */
+	uint64_t data_end; /* of the current segment: where the next stripe goes */
 	uint32_t stripe_count;
-	uint32_t verify_stripe; /* index of the stripe to read back in SAMPLE mode */
+	uint32_t verify_stripe;       /* index of the stripe to read back in SAMPLE mode */
 	struct record_entry *entries; /* of the current segment */
 	uint32_t *crcs;               /* of its cells */
 	uint8_t *parity[2];           /* 4 columns each; parity[current] is accumulated */
@@ -86,7 +87,8 @@ struct segment_writer {
 	struct io_op tail_ops[3];
 	struct io_op sync_op;
 
-	const struct segment_key_slot *copy_slots; /* copying: the keys of the records' origin; NULL: the segment gets its own */
+	const struct segment_key_slot
+		*copy_slots; /* copying: the keys of the records' origin; NULL: the segment gets its own */
 	unsigned copy_slot_count;
 
 	struct segment_write_times times;
@@ -108,8 +110,8 @@ static inline uint32_t full_column(const struct segment_context *context)
 	return context->segment_size / SEGMENT_COLUMNS;
 }
 
-/* Makes progress without waiting: frees written stripes, starts readbacks and the sync of a sealed segment, tells the store of a
- * synced one. */
+/* Makes progress without waiting: frees written stripes, starts readbacks and the sync of a sealed segment, tells the
+ * store of a synced one. */
 enum err_code writer_pump(struct segment_writer *w);
 
 /* Waits for at least one completion and pumps. */

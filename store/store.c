@@ -33,6 +33,11 @@ const char *const *store_notices(const struct store *store)
 	return (const char *const *)store->notices;
 }
 
+const char *store_log_damage(const struct store *store)
+{
+	return *store->log_damage ? store->log_damage : NULL;
+}
+
 const struct store_config *store_config(const struct store *store)
 {
 	return &store->config;
@@ -120,8 +125,9 @@ enum err_code store_load_index(struct store *store, struct err *err)
 	unsigned ignored = 0;
 	TRY(chunk_index_open(store->io, &store->index, &ignored, err));
 	if (ignored)
-		store_add_notice(store, "%u damaged index files were ignored: new backups may store again what is there already",
-				 ignored);
+		store_add_notice(
+			store, "%u damaged index files were ignored: new backups may store again what is there already",
+			ignored);
 	uint64_t covered = chunk_index_covered(store->index);
 	const struct log_state *state = commit_log_state(store->log);
 	for (size_t i = 0; i < state->segment_count; i++) {
@@ -130,7 +136,8 @@ enum err_code store_load_index(struct store *store, struct err *err)
 			continue;
 		struct err why = {0};
 		struct segment *segment;
-		enum err_code code = segment_open(store->io, store->keys, info->kind, info->number, info, &segment, &why);
+		enum err_code code =
+			segment_open(store->io, store->keys, info->kind, info->number, info, &segment, &why);
 		if (code != ERR_OK) {
 			/* What it holds cannot be found now; whoever needs it will say so. */
 			store_add_notice(store, "%s", why.msg);
@@ -154,7 +161,9 @@ static void note_buffered(struct store *store)
 	if (io_open(store->io, "log-a", IO_READ | IO_DIRECT, &file, NULL) != ERR_OK)
 		return;
 	if (!file->direct)
-		store_add_notice(store, "the store's file system does not allow O_DIRECT: everything goes through the page cache");
+		store_add_notice(
+			store,
+			"the store's file system does not allow O_DIRECT: everything goes through the page cache");
 	io_file_close(file);
 }
 
@@ -164,10 +173,10 @@ static enum err_code open_unlocked(struct store *store, const struct unlock *unl
 	TRY(store_check_config(store->io, &store->config, store->keys, err));
 	chunk_hasher_init(&store->chunk_hasher, store->keys->chunk_id);
 	chunk_hasher_init(&store->node_hasher, store->keys->node_id);
-	char notice[512];
-	TRY(commit_log_open(store->io, store->keys, store->mode == STORE_WRITE, &store->log, notice, err));
-	if (*notice)
-		store_add_notice(store, "%s", notice);
+	TRY(commit_log_open(store->io, store->keys, store->mode == STORE_WRITE, &store->log, store->log_damage,
+			    err));
+	if (*store->log_damage)
+		store_add_notice(store, "%s", store->log_damage);
 	note_buffered(store);
 	TRY(record_opener_new(&store->opener, err));
 	if (store->mode == STORE_WRITE)
@@ -175,7 +184,8 @@ static enum err_code open_unlocked(struct store *store, const struct unlock *unl
 	return store_load_index(store, err);
 }
 
-enum err_code store_open(struct io *io, enum store_mode mode, const struct unlock *unlock, struct store **ret, struct err *err)
+enum err_code store_open(struct io *io, enum store_mode mode, const struct unlock *unlock, struct store **ret,
+			 struct err *err)
 {
 	AUTO(cleanup_store) struct store *store = calloc(1, sizeof(*store));
 	if (!store)

@@ -33,7 +33,8 @@ static size_t format_config(const struct store_config *config, char *dst, size_t
 	return (size_t)n;
 }
 
-static void config_check(const struct store_config *config, const struct store_keys *keys, char ret_hex[static CONFIG_CHECK_SIZE])
+static void config_check(const struct store_config *config, const struct store_keys *keys,
+			 char ret_hex[static CONFIG_CHECK_SIZE])
 {
 	char text[CONFIG_MAX];
 	uint8_t mac[32];
@@ -91,7 +92,8 @@ static bool parse_check(const char *value, char ret[static CONFIG_CHECK_SIZE])
 /* Takes one line's value; false if it makes no sense. Unknown keys are left for later versions. */
 static bool parse_value(struct parsed_config *p, const char *key, const char *value)
 {
-	static const char *const keys[] = {"format", "id", "mode", "block_size", "segment_size", "stripe_size", "created", "check"};
+	static const char *const keys[] = {"format",       "id",          "mode",    "block_size",
+					   "segment_size", "stripe_size", "created", "check"};
 	struct store_config *c = &p->config;
 	uint32_t block_size;
 	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -162,7 +164,8 @@ enum err_code store_config_parse(const void *data, size_t length, struct store_c
 	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
 		ERR_IGNORE(parse_line(&p, line, &first));
 	if (p.config.format_version > STORE_FORMAT_VERSION)
-		return err_set(err, ERR_UNSUPPORTED, 0, "the store has format %" PRIu32 "; this program knows format %u and older",
+		return err_set(err, ERR_UNSUPPORTED, 0,
+			       "the store has format %" PRIu32 "; this program knows format %u and older",
 			       p.config.format_version, STORE_FORMAT_VERSION);
 	if (first.code)
 		return err_set(err, first.code, 0, "%s", first.msg);

@@ -9,7 +9,8 @@
 /* What an init that did not get to its end may have left in the directory. */
 static bool is_init_leftover(const char *name)
 {
-	static const char *const names[] = {"keys", "segments", "index", "log-a", "log-b", "lock", "store.conf.new", "lost+found"};
+	static const char *const names[] = {"keys",  "segments", "index",          "log-a",
+					    "log-b", "lock",     "store.conf.new", "lost+found"};
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(name, names[i]) == 0)
 			return true;
@@ -30,7 +31,8 @@ static enum err_code check_root_entry(void *user, const char *name, struct err *
 static enum err_code refuse_segment(void *user, const char *name, struct err *err)
 {
 	(void)user;
-	return err_set(err, ERR_EXISTS, 0, "the directory holds segments ('%s') but no 'store.conf': a damaged store, not an empty one",
+	return err_set(err, ERR_EXISTS, 0,
+		       "the directory holds segments ('%s') but no 'store.conf': a damaged store, not an empty one",
 		       name);
 }
 
@@ -69,16 +71,18 @@ static enum err_code check_options(const struct store_config *c, uint64_t log_si
 	if (c->segment_size < SEGMENT_SIZE_MIN || c->segment_size > SEGMENT_SIZE_MAX ||
 	    c->segment_size % (SEGMENT_COLUMNS * 4096) || c->stripe_size < STRIPE_SIZE_MIN ||
 	    c->stripe_size > STRIPE_SIZE_MAX || c->stripe_size % 4096 || c->segment_size < 4 * c->stripe_size)
-		return err_set(err, ERR_INVALID, 0, "segments of %u bytes with stripes of %u bytes are not possible", c->segment_size,
-			       c->stripe_size);
+		return err_set(err, ERR_INVALID, 0, "segments of %u bytes with stripes of %u bytes are not possible",
+			       c->segment_size, c->stripe_size);
 	if (log_size < 65536 || log_size % 4096 || log_size > 1u << 28)
-		return err_set(err, ERR_INVALID, 0, "a commit log of %llu bytes is not possible", (unsigned long long)log_size);
+		return err_set(err, ERR_INVALID, 0, "a commit log of %llu bytes is not possible",
+			       (unsigned long long)log_size);
 	return ERR_OK;
 }
 
 /* Everything but store.conf: what a crash may leave behind without harm. */
 static enum err_code fill(struct io *io, const struct store_init_options *options, uint64_t log_size,
-			  const struct store_config *config, uint8_t *recovery_secret, struct store_keys **keys, struct err *err)
+			  const struct store_config *config, uint8_t *recovery_secret, struct store_keys **keys,
+			  struct err *err)
 {
 	TRY(make_directories(io, err));
 	TRY(keys_create(io, &config->id, recovery_secret, keys, err));

@@ -64,8 +64,8 @@ enum err_code store_segment(struct store *store, uint64_t number, struct segment
 /* ---- Finding a record ---- */
 
 /* True if the segment holds that ID at that slot: the only proof that counts. */
-static bool prove(struct store *store, const struct chunk_id *id, struct chunk_location where, struct segment **ret_segment,
-		  const struct record_entry **ret_entry)
+static bool prove(struct store *store, const struct chunk_id *id, struct chunk_location where,
+		  struct segment **ret_segment, const struct record_entry **ret_entry)
 {
 	AUTO(cleanup_segment) struct segment *segment = NULL;
 	if (store_segment(store, where.segment, &segment, NULL) != ERR_OK)
@@ -124,7 +124,8 @@ enum err_code store_find(struct store *store, const struct chunk_id *id, struct 
 	if (find_proven(store, id, ret_segment, ret_entry, ret_slot))
 		return ERR_OK;
 	char text[CHUNK_ID_TEXT_SIZE];
-	return err_set(err, ERR_NOT_FOUND, 0, "record %.16s is in no readable segment", hex_format(id->bytes, 32, text));
+	return err_set(err, ERR_NOT_FOUND, 0, "record %.16s is in no readable segment",
+		       hex_format(id->bytes, 32, text));
 }
 
 /* How far a guess looks: duplicates and blocks of another lane leave small gaps. */
@@ -173,13 +174,15 @@ enum err_code store_find_near(struct store *store, const struct chunk_id *id, st
 
 /* ---- Reading one record ---- */
 
-static enum err_code check_id(struct store *store, const struct record_entry *entry, const uint8_t *content, struct err *err)
+static enum err_code check_id(struct store *store, const struct record_entry *entry, const uint8_t *content,
+			      struct err *err)
 {
 	/* Nodes are hashed by their readers over the logical content. */
 	if (entry->kind == RECORD_NODE)
 		return ERR_OK;
 	struct chunk_id id;
-	chunk_hash(entry->kind == RECORD_CHUNK ? &store->chunk_hasher : &store->node_hasher, content, entry->raw_length, &id);
+	chunk_hash(entry->kind == RECORD_CHUNK ? &store->chunk_hasher : &store->node_hasher, content, entry->raw_length,
+		   &id);
 	if (chunk_id_equal(&id, &entry->id))
 		return ERR_OK;
 	return err_set(err, ERR_CORRUPT, 0, "the record at %" PRIu32 " does not match its ID", entry->offset);
@@ -237,7 +240,8 @@ struct node_store store_nodes(struct store *store)
 
 /* ---- Savesets ---- */
 
-enum err_code store_load_saveset(struct store *store, const struct log_saveset *entry, struct saveset **ret, struct err *err)
+enum err_code store_load_saveset(struct store *store, const struct log_saveset *entry, struct saveset **ret,
+				 struct err *err)
 {
 	char short_id[SAVESET_SHORT_SIZE];
 	AUTO_FREE uint8_t *data = malloc(RECORD_RAW_MAX);
@@ -245,7 +249,8 @@ enum err_code store_load_saveset(struct store *store, const struct log_saveset *
 		return err_set(err, ERR_NO_MEMORY, 0, "no memory for a saveset's description");
 	size_t length = 0;
 	struct err why = {0};
-	enum err_code code = store_read_record(store, RECORD_SAVESET, &entry->record, data, RECORD_RAW_MAX, &length, &why);
+	enum err_code code =
+		store_read_record(store, RECORD_SAVESET, &entry->record, data, RECORD_RAW_MAX, &length, &why);
 	if (code == ERR_OK)
 		code = saveset_decode(data, length, ret, &why);
 	if (code != ERR_OK) /* what the log lists and no segment has is lost, not unknown */
@@ -265,8 +270,8 @@ static bool same_identity(const struct uuid *a, const char *a_name, const struct
 	return strcmp(a_name, b_name) == 0;
 }
 
-/* The saveset's disk with that UUID, else the one with that name: exports of one disk carry a new UUID each time. A disk taken
- * for another costs comparisons that find nothing equal, no more. */
+/* The saveset's disk with that UUID, else the one with that name: exports of one disk carry a new UUID each time. A
+ * disk taken for another costs comparisons that find nothing equal, no more. */
 static const struct saveset_disk *find_disk(const struct saveset *s, const char *name, const struct uuid *uuid)
 {
 	for (size_t i = 0; i < s->disk_count; i++)
@@ -278,8 +283,9 @@ static const struct saveset_disk *find_disk(const struct saveset *s, const char 
 	return NULL;
 }
 
-enum err_code store_find_previous(struct store *store, const char *vm_name, const struct uuid *vm_uuid, const char *disk_name,
-				  const struct uuid *disk_uuid, struct disk_map *ret, struct err *err)
+enum err_code store_find_previous(struct store *store, const char *vm_name, const struct uuid *vm_uuid,
+				  const char *disk_name, const struct uuid *disk_uuid, struct disk_map *ret,
+				  struct err *err)
 {
 	const struct log_state *state = commit_log_state(store->log);
 	for (size_t i = state->saveset_count; i-- > 0;) {

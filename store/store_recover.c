@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a crash leaves: segment files that the log does not list. A sealed one whose every cell is whole is adopted as it is; from
- * an unsealed one the whole records are carried over into a fresh segment, verbatim and with their keys, so that no data key
- * is needed. Nothing here is referred to by a saveset: what is lost is work, not data. */
+/* What a crash leaves: segment files that the log does not list. A sealed one whose every cell is whole is adopted as
+ * it is; from an unsealed one the whole records are carried over into a fresh segment, verbatim and with their keys, so
+ * that no data key is needed. Nothing here is referred to by a saveset: what is lost is work, not data. */
 #include "store/segment_format.h"
 #include "store/store_internal.h"
 
@@ -144,7 +144,43 @@ static enum err_code adopt(struct recovery *r, const struct orphan *orphan, stru
 	return note_added(r, &info, err);
 }
 
-/* Carries the whole records of an unsealed segment over. */
+/* Copies all records of `segment` into fresh segments. */
+static enum err_code copy_records(struct recovery *r, const struct segment *segment, struct io_queue *queue,
+				  uint8_t *arena, struct err *err)
+{
+	uint32_t count;
+	segment_entries(segment, &count);
+	AUTO_FREE uint32_t *slots = calloc(count, sizeof(*slots));
+	if (!slots)
+		return err_set(err, ERR_NO_MEMORY, 0, "no memory for recovery");
+	for (uint32_t i = 0; i < count; i++)
+		slots[i] = i;
+	struct segment_context context = store_segment_context(r->store, VERIFY_NEW_OFF);
+	context.next_number = next_number;
+	context.sealed = note_added;
+	context.user = r;
+	struct segment_writer *writer;
+	TRY(segment_writer_new(&context, segment_kind_of(segment), COMPRESSION_DEFAULT, queue, arena, &writer, err));
+	uint32_t left_out;
+	enum err_code code = segment_writer_copy(writer, segment, slots, count, &left_out, err);
+	segment_writer_free(writer);
+	return code;
+}
+
+/* Removes a copy that did not get to its end: the segments from number `first` on. */
+static void remove_copy(struct recovery *r, enum segment_kind kind, uint64_t first)
+{
+	uint64_t next = atomic_load_explicit(&r->store->next_segment, memory_order_relaxed);
+	while (r->added_count > 0 && r->added[r->added_count - 1].number >= first)
+		r->added_count--;
+	for (uint64_t number = first; number < next; number++) {
+		char path[SEGMENT_PATH_SIZE];
+		segment_path(kind, number, path);
+		ERR_IGNORE(io_remove(r->store->io, path, NULL)); /* what stays is an orphan of the next opening */
+	}
+}
+
+/* Carries the whole records of a segment over that is not sealed, or not whole. */
 static enum err_code carry_over(struct recovery *r, const struct orphan *orphan, struct io_queue *queue, uint8_t *arena,
 				struct err *err)
 {
@@ -152,32 +188,28 @@ static enum err_code carry_over(struct recovery *r, const struct orphan *orphan,
 	AUTO(cleanup_segment) struct segment *segment = NULL;
 	uint32_t count = 0;
 	struct err why = {0};
-	enum err_code code = segment_salvage(store->io, store->keys, orphan->kind, orphan->number, &segment, &why);
-	if (code == ERR_IO || code == ERR_NO_MEMORY) {
-		store_add_notice(store, "%s; segment %" PRIu64 ", which is not in the log, was left alone", why.msg, orphan->number);
-		return ERR_OK;
-	}
+	enum err_code code = segment_open(store->io, store->keys, orphan->kind, orphan->number, NULL, &segment, NULL);
+	if (code != ERR_OK)
+		code = segment_salvage(store->io, store->keys, orphan->kind, orphan->number, &segment, &why);
 	if (code == ERR_OK)
 		segment_entries(segment, &count);
-	if (count == 0) /* just begun: nothing of it had reached the disk */
+	if (count > 0) {
+		uint64_t first = atomic_load_explicit(&store->next_segment, memory_order_relaxed);
+		code = copy_records(r, segment, queue, arena, &why);
+		if (code != ERR_OK && code != ERR_NO_SPACE)
+			return err_set(err, code, 0, "%s", why.msg);
+		if (code == ERR_NO_SPACE)
+			remove_copy(r, orphan->kind, first);
+		else
+			r->carried++;
+	}
+	/* Copied, or a file that was just begun: nothing of it had reached the disk. */
+	if (code == ERR_OK || code == ERR_NOT_FOUND)
 		return note_removable(r, orphan, err);
-	AUTO_FREE uint32_t *slots = calloc(count, sizeof(*slots));
-	if (!slots)
-		return err_set(err, ERR_NO_MEMORY, 0, "no memory for recovery");
-	for (uint32_t i = 0; i < count; i++)
-		slots[i] = i;
-	struct segment_context context = store_segment_context(store, VERIFY_NEW_OFF);
-	context.next_number = next_number;
-	context.sealed = note_added;
-	context.user = r;
-	struct segment_writer *writer;
-	TRY(segment_writer_new(&context, orphan->kind, COMPRESSION_DEFAULT, queue, arena, &writer, err));
-	uint32_t left_out;
-	code = segment_writer_copy(writer, segment, slots, count, &left_out, err);
-	segment_writer_free(writer);
-	TRY(code);
-	r->carried++;
-	return note_removable(r, orphan, err);
+	/* What cannot be read, or not be copied to a full disk, stays; it must not keep the store closed. */
+	store_add_notice(store, "%s; segment %" PRIu64 ", which is not in the log, was left for the next time", why.msg,
+			 orphan->number);
+	return ERR_OK;
 }
 
 static enum err_code recover_orphans(struct recovery *r, struct err *err)
@@ -223,15 +255,16 @@ static enum err_code commit_recovered(struct recovery *r, struct err *err)
 	if (r->removable_count) /* or the next power cut would bring them back */
 		TRY(sync_segment_names(store, err));
 	if (r->adopted || r->carried)
-		store_add_notice(store, "an interrupted job's work was kept: %u segments adopted, %u carried over", r->adopted,
-				 r->carried);
+		store_add_notice(store, "an interrupted job's work was kept: %u segments adopted, %u carried over",
+				 r->adopted, r->carried);
 	return ERR_OK;
 }
 
 enum err_code store_recover(struct store *store, struct err *err)
 {
 	struct recovery r = {.store = store};
-	atomic_store_explicit(&store->next_segment, max_u64(commit_log_state(store->log)->next_segment, 1), memory_order_relaxed);
+	atomic_store_explicit(&store->next_segment, max_u64(commit_log_state(store->log)->next_segment, 1),
+			      memory_order_relaxed);
 	enum err_code code = list_orphans(&r, err);
 	if (code == ERR_OK && r.orphan_count)
 		code = recover_orphans(&r, err);

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Sealed segments are entered into the log in groups of this many (1 GiB) while a job runs: what a killed job has stored is then
- * found by the next one. */
+/* Sealed segments are entered into the log in groups of this many (1 GiB) while a job runs: what a killed job has
+ * stored is then found by the next one. */
 #define CHECKPOINT_SEGMENTS 16
 
 /* Enough for the stripes, the parts of a seal and a readback. */
@@ -162,8 +162,8 @@ size_t store_writer_arena_size(const struct store *store)
 	return segment_writer_arena_size(&context);
 }
 
-enum err_code store_txn_writer(struct store_txn *txn, struct compression compression, struct io_queue *queue, void *arena,
-			       struct segment_writer **ret, struct err *err)
+enum err_code store_txn_writer(struct store_txn *txn, struct compression compression, struct io_queue *queue,
+			       void *arena, struct segment_writer **ret, struct err *err)
 {
 	return segment_writer_new(&txn->context, SEGMENT_DATA, compression, queue, arena, ret, err);
 }
@@ -171,7 +171,8 @@ enum err_code store_txn_writer(struct store_txn *txn, struct compression compres
 /* ---- Chunks ---- */
 
 /* True if the location that the index named holds the chunk; the guess then points to it. */
-static bool is_proven(struct store *store, const struct chunk_id *id, struct chunk_location where, struct store_guess *guess)
+static bool is_proven(struct store *store, const struct chunk_id *id, struct chunk_location where,
+		      struct store_guess *guess)
 {
 	struct segment *segment;
 	if (store_segment(store, where.segment, &segment, NULL) != ERR_OK)
@@ -186,8 +187,8 @@ static bool is_proven(struct store *store, const struct chunk_id *id, struct chu
 	return proven;
 }
 
-enum err_code store_txn_claim(struct store_txn *txn, struct store_guess *guess, const struct chunk_id ids[], size_t count,
-			      enum chunk_claim claims[], struct err *err)
+enum err_code store_txn_claim(struct store_txn *txn, struct store_guess *guess, const struct chunk_id ids[],
+			      size_t count, enum chunk_claim claims[], struct err *err)
 {
 	struct chunk_id unknown[CHUNK_HASH_LANES];
 	size_t which[CHUNK_HASH_LANES];
@@ -231,7 +232,8 @@ static enum err_code start_meta(struct store_txn *txn, struct err *err)
 		return err_set(err, ERR_NO_MEMORY, 0, "no memory for the metadata writer");
 	txn->meta_arena = arena;
 	TRY(io_queue_new(txn->store->io, META_QUEUE_DEPTH, arena, txn->meta_arena_size, &txn->meta_queue, err));
-	return segment_writer_new(&txn->context, SEGMENT_META, COMPRESSION_DEFAULT, txn->meta_queue, arena, &txn->meta, err);
+	return segment_writer_new(&txn->context, SEGMENT_META, COMPRESSION_DEFAULT, txn->meta_queue, arena, &txn->meta,
+				  err);
 }
 
 static enum err_code put_meta(struct store_txn *txn, enum record_kind kind, const struct chunk_id *id, const void *data,
@@ -247,7 +249,8 @@ static enum err_code put_meta(struct store_txn *txn, enum record_kind kind, cons
 	return chunk_index_add(txn->store->index, id, where, err);
 }
 
-static enum err_code put_node(void *user, const struct chunk_id *id, const uint8_t *payload, size_t length, struct err *err)
+static enum err_code put_node(void *user, const struct chunk_id *id, const uint8_t *payload, size_t length,
+			      struct err *err)
 {
 	return put_meta(user, RECORD_NODE, id, payload, length, err);
 }
@@ -278,8 +281,8 @@ struct node_store store_txn_nodes(struct store_txn *txn)
 
 /* ---- The end ---- */
 
-/* The last log entry travels with the next metadata, so that the log can be rebuilt from segments. One that is too large for a
- * record is a checkpoint of what earlier copies say already. */
+/* The last log entry travels with the next metadata, so that the log can be rebuilt from segments. One that is too
+ * large for a record is a checkpoint of what earlier copies say already. */
 static enum err_code put_log_copy(struct store_txn *txn, struct err *err)
 {
 	size_t length;

@@ -17,8 +17,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 #define FIXTURE_ARGS_MAX 40
 
 struct fixture {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A disk that changes, the backups that were made or tried of its versions, and what must be true of them after whatever happened
- * to the store meanwhile. */
+/* A disk that changes, the backups that were made or tried of its versions, and what must be true of them after
+ * whatever happened to the store meanwhile. */
 #ifndef TESTS_CRASH_HISTORY_H
 #define TESTS_CRASH_HISTORY_H
 
@@ -34,7 +34,8 @@ struct history_disk {
 };
 
 /* Each version changes a bit of both parts. */
-static inline void history_make_versions(struct disk_image versions[HISTORY_VERSIONS], struct history_disk disk, uint64_t seed)
+static inline void history_make_versions(struct disk_image versions[HISTORY_VERSIONS], struct history_disk disk,
+					 uint64_t seed)
 {
 	unsigned n = disk.random_blocks;
 	versions[0] = image_new((disk.second_at + n + 2) * (uint64_t)BLOCK_SIZE + 1536, 1);
@@ -63,7 +64,8 @@ static inline enum err_code history_try_backup(struct history *h, struct err *er
 	struct uuid id;
 	h->w.last_tried = (struct uuid){{0}};
 	enum err_code code = world_try_backup(&h->w, "vm", &h->versions[n % HISTORY_VERSIONS], 1, &id, err);
-	h->tried[n] = (struct history_entry){.id = h->w.last_tried, .version = n % HISTORY_VERSIONS, .done = code == ERR_OK};
+	h->tried[n] =
+		(struct history_entry){.id = h->w.last_tried, .version = n % HISTORY_VERSIONS, .done = code == ERR_OK};
 	return code;
 }
 

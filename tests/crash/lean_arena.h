@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Takes the place of pipeline/arena.c in programs that run thousands of jobs of a few blocks each: memory that is not touched in
- * advance. Touching the 60 MiB of a restore, a verify and a backup would take nine tenths of the time of a simulated power cut.
- * Included by one source of a program. */
+/* Takes the place of pipeline/arena.c in programs that run thousands of jobs of a few blocks each: memory that is not
+ * touched in advance. Touching the 60 MiB of a restore, a verify and a backup would take nine tenths of the time of a
+ * simulated power cut. Included by one source of a program. */
 #ifndef TESTS_CRASH_LEAN_ARENA_H
 #define TESTS_CRASH_LEAN_ARENA_H
 
@@ -11,7 +11,8 @@
 #include <malloc.h>
 #include <sys/mman.h>
 
-/* Lets malloc keep the memory of disks, stores and contexts that come and go with every cut, instead of giving it back. */
+/* Lets malloc keep the memory of disks, stores and contexts that come and go with every cut, instead of giving it
+ * back. */
 static inline void keep_memory(void)
 {
 	mallopt(M_MMAP_THRESHOLD, 32 << 20);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every call to the disk fails in turn, once or from then on: an I/O error, a full disk, a lost sync. The operation ends with the
- * code that fits and a message, or it succeeds and what it says is true. Afterwards the store is whole, opens again, and the same
- * operation succeeds. */
+/* Every call to the disk fails in turn, once or from then on: an I/O error, a full disk, a lost sync. The operation
+ * ends with the code that fits and a message, or it succeeds and what it says is true. Afterwards the store is whole,
+ * opens again, and the same operation succeeds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,8 +12,6 @@
 #include "tests/crash/history.h"
 #include "tests/crash/lean_arena.h"
 
-#include <stdio.h>
-
 typedef enum err_code (*operation_fn)(struct history *h, struct err *err);
 
 /* One operation and what a fault in it may lead to. */
@@ -22,6 +20,7 @@ struct operation {
 	operation_fn run;
 	bool writes;
 	bool finds_damage; /* what cannot be read is damage to it */
+	bool reads_all;    /* each byte once: a read that fails must show */
 };
 
 /* The fault of this round, for the message when something is wrong. */
@@ -33,6 +32,7 @@ static struct {
 } now;
 
 static uint64_t random_state;
+static uint64_t opened_at; /* calls that the opening took */
 
 /* ---- Operations ---- */
 
@@ -45,7 +45,11 @@ static enum err_code run_init(struct history *h, struct err *err)
 
 static enum err_code open_once(struct history *h, enum store_mode mode, struct err *err)
 {
-	return h->w.store ? ERR_OK : world_try_open(&h->w, mode, err);
+	if (h->w.store)
+		return ERR_OK;
+	TRY(world_try_open(&h->w, mode, err));
+	opened_at = io_sim_calls(h->w.io);
+	return ERR_OK;
 }
 
 static enum err_code run_backup(struct history *h, struct err *err)
@@ -99,7 +103,6 @@ static enum err_code run_scrub(struct history *h, struct err *err)
 static void expect_error(const struct operation *op, enum err_code code, const struct err *err)
 {
 	enum err_code wanted = now.fault == IO_SIM_ENOSPC ? ERR_NO_SPACE : ERR_IO;
-	if (getenv("HIST")) printf("HIST %s fault %d rep %d -> %s: %s\n", op->name, now.fault, now.repeats, err_code_name(code), err->msg);
 	if (code != wanted && !(op->finds_damage && code == ERR_CORRUPT))
 		fail_msg("the error has code '%s': %s", err_code_name(code), err->msg);
 	assert_int_equal(err->code, code);
@@ -149,9 +152,8 @@ static void play(const struct history *base, const struct operation *op)
 	enum err_code code = op->run(&h, &err);
 	if (code != ERR_OK)
 		expect_error(op, code, &err);
-	else if (getenv("HIST") && io_sim_calls(h.w.io)>=now.call) {printf("HISTOK %s fault %d rep %d call %d notices", op->name, now.fault, now.repeats, (int)now.call);
-	for(const char*const*p=h.w.store?store_notices(h.w.store):(const char*const[]){NULL};*p;p++){printf(" [%s]",*p);}
- puts("");}
+	else if (op->reads_all && now.fault == IO_SIM_EIO && now.call > opened_at && now.call <= io_sim_calls(h.w.io))
+		fail_msg("success although a read had failed");
 	if (!now.repeats) {
 		io_sim_arm(h.w.io, 0, IO_SIM_NONE, false);
 		expect_goes_on(&h, op);
@@ -178,18 +180,30 @@ static uint64_t count_calls(const struct history *base, const struct operation *
 	return calls;
 }
 
+static void make_base(struct history *base, uint64_t capacity, bool init, unsigned backups)
+{
+	struct err err = {0};
+	*base = (struct history){.w.lanes = 1, .w.verify_new = VERIFY_NEW_ALL};
+	assert_int_equal(io_sim_new(test_random(&random_state), capacity, &base->w.io, &err), ERR_OK);
+	history_make_versions(base->versions, (struct history_disk){.random_blocks = 4, .second_at = 5}, random_state);
+	if (init)
+		assert_int_equal(run_init(base, &err), ERR_OK);
+	for (unsigned i = 0; i < backups; i++)
+		assert_int_equal(run_backup(base, &err), ERR_OK);
+	world_close(&base->w);
+}
+
+static void free_base(struct history *base)
+{
+	io_free(base->w.io);
+	history_free_versions(base->versions);
+}
+
 static void sweep(const struct operation *op, unsigned backups)
 {
 	static const enum io_sim_fault faults[] = {IO_SIM_EIO, IO_SIM_ENOSPC, IO_SIM_LOST_SYNC};
-	struct history base = {.w.lanes = 1, .w.verify_new = VERIFY_NEW_ALL};
-	struct err err = {0};
-	assert_int_equal(io_sim_new(test_random(&random_state), 0, &base.w.io, &err), ERR_OK);
-	history_make_versions(base.versions, (struct history_disk){.random_blocks = 4, .second_at = 5}, random_state);
-	if (op->run != run_init)
-		assert_int_equal(run_init(&base, &err), ERR_OK);
-	for (unsigned i = 0; i < backups; i++)
-		assert_int_equal(run_backup(&base, &err), ERR_OK);
-	world_close(&base.w);
+	struct history base;
+	make_base(&base, 0, op->run != run_init, backups);
 	uint64_t calls = count_calls(&base, op);
 	now.operation = op->name;
 	for (unsigned kind = 0; kind < (op->writes ? 6 : 2); kind++) {
@@ -200,8 +214,7 @@ static void sweep(const struct operation *op, unsigned backups)
 	}
 	now.operation = NULL;
 	print_message("%s: each of %u calls failed\n", op->name, (unsigned)calls);
-	io_free(base.w.io);
-	history_free_versions(base.versions);
+	free_base(&base);
 }
 
 static void test_fault__during_init(void **state)
@@ -237,7 +250,63 @@ static void test_fault__during_a_verify(void **state)
 static void test_fault__during_a_scrub(void **state)
 {
 	(void)state;
-	sweep(&(struct operation){.name = "scrub", .run = run_scrub, .finds_damage = true}, 2);
+	sweep(&(struct operation){.name = "scrub", .run = run_scrub, .finds_damage = true, .reads_all = true}, 2);
+}
+
+/* ---- A disk that is full ---- */
+
+/* Takes all of the disk but `room` bytes. */
+static void fill_disk(struct io *io, uint64_t room)
+{
+	struct err err = {0};
+	struct io_file *file;
+	uint64_t left;
+	assert_int_equal(io_free_space(io, &left, &err), ERR_OK);
+	assert_int_equal(io_open(io, "filler", IO_WRITE | IO_CREATE, &file, &err), ERR_OK);
+	assert_int_equal(io_allocate(file, left - room, &err), ERR_OK);
+	assert_int_equal(io_sync_dir(io, "", &err), ERR_OK);
+	io_file_close(file);
+}
+
+/* A backup on a disk with `room` bytes left. False: it succeeded. */
+static bool fill_and_back_up(const struct history *base, uint64_t room, bool power_fails)
+{
+	struct history h;
+	struct err err = {0};
+	start(&h, base);
+	fill_disk(h.w.io, room);
+	enum err_code code = run_backup(&h, &err);
+	if (code != ERR_OK && code != ERR_NO_SPACE)
+		fail_msg("with %u bytes left: '%s': %s", (unsigned)room, err_code_name(code), err.msg);
+	world_close(&h.w);
+	if (power_fails)
+		io_sim_power_cycle(h.w.io, test_random(&random_state));
+	/* Still full, and open for writing all the same: or nothing could ever be deleted. */
+	err = (struct err){0};
+	if (open_once(&h, STORE_WRITE, &err) != ERR_OK)
+		fail_msg("with %u bytes left the store does not open: %s", (unsigned)room, err.msg);
+	history_expect(&h);
+	world_expect_clean(&h.w);
+	world_close(&h.w);
+	assert_int_equal(io_remove(h.w.io, "filler", &err), ERR_OK);
+	expect_whole(&h, &(struct operation){.run = run_backup, .writes = true});
+	assert_int_equal(world_count_segment_files(&h.w), store_state(h.w.store)->segment_count);
+	world_close(&h.w);
+	io_free(h.w.io);
+	return code != ERR_OK;
+}
+
+static void test_full_disk__keeps_what_was_there(void **state)
+{
+	(void)state;
+	struct history base;
+	make_base(&base, 8 << 20, true, 1);
+	uint64_t room = 0;
+	while (fill_and_back_up(&base, room, room & 4096))
+		room += 4096;
+	assert_true(room > 16 * 4096);
+	print_message("full disk: with every room up to %u bytes\n", (unsigned)room);
+	free_base(&base);
 }
 
 static int report_fault(void **state)
@@ -260,6 +329,7 @@ int main(void)
 		FAULT_TEST(test_fault__during_a_restore),
 		FAULT_TEST(test_fault__during_a_verify),
 		FAULT_TEST(test_fault__during_a_scrub),
+		cmocka_unit_test(test_full_disk__keeps_what_was_there),
 	};
 	keep_memory();
 	random_state = test_seed("test_fault_sweep");

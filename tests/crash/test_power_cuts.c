@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The power fails at every write of an init, of first and later backups, and of the recovery after such a failure; what was not
- * synced is lost, reordered or torn. Each time the store must open again, every backup that had returned success must restore bit
- * for bit, scrub and verify must find nothing, and a further backup must succeed and survive as well.
+/* The power fails at every write of an init, of first and later backups, and of the recovery after such a failure; what
+ * was not synced is lost, reordered or torn. Each time the store must open again, every backup that had returned
+ * success must restore bit for bit, scrub and verify must find nothing, and a further backup must succeed and survive
+ * as well.
  *
- * One seed gives one series of cuts; only where two threads write at once does the order of their calls differ between runs.
- * XENOLITH_TIER=quick, or a sanitizer, makes a sixth of them. */
+ * One seed gives one series of cuts; only where two threads write at once does the order of their calls differ between
+ * runs. XENOLITH_TIER=quick, or a sanitizer, makes a sixth of them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +29,6 @@ static struct {
 } seen;
 
 static uint64_t random_state;
-
 
 /* One cut, for the message when its consequences are wrong. */
 static struct {
@@ -63,8 +63,8 @@ static enum err_code act_backup(struct history *h, struct err *err)
 	return code;
 }
 
-/* The process is killed in the middle of a backup: what it had not synced is still there, and not durable. The next one takes it
- * over, and the power fails then. */
+/* The process is killed in the middle of a backup: what it had not synced is still there, and not durable. The next one
+ * takes it over, and the power fails then. */
 static enum err_code act_backup_after_kill(struct history *h, struct err *err)
 {
 	io_sim_arm(h->w.io, 1 + test_random_below(&random_state, 36), IO_SIM_EIO, true);
@@ -89,7 +89,7 @@ static void note_opening(struct history *h)
 {
 	seen.adopted += world_find_notice(&h->w, "work was kept") != NULL;
 	seen.log_damaged += world_find_notice(&h->w, "is damaged; 'log-") != NULL;
-	const char *left = world_find_notice(&h->w, "left alone");
+	const char *left = world_find_notice(&h->w, "was left for");
 	if (left)
 		fail_msg("recovery gave up: %s", left);
 }
@@ -337,8 +337,8 @@ static int report_cut(void **state)
 {
 	(void)state;
 	if (now.scenario)
-		print_message("the cut: %s, number %u, at write %u, fault %d, power cycle with seed %llu\n", now.scenario,
-			      now.number, (unsigned)now.point, now.fault, (unsigned long long)now.seed);
+		print_message("the cut: %s, number %u, at write %u, fault %d, power cycle with seed %llu\n",
+			      now.scenario, now.number, (unsigned)now.point, now.fault, (unsigned long long)now.seed);
 	return 0;
 }
 
@@ -360,9 +360,10 @@ int main(void)
 	keep_memory();
 	random_state = test_seed("test_power_cuts");
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
-	print_message("%u power cuts, %u of them during recovery, and %u after a success\n", seen.cuts, seen.recovery_cuts,
-		      seen.idle_cuts);
-	print_message("%u commits were durable though the caller saw the cut; %u recoveries kept work; %u damaged logs; %u inits "
+	print_message("%u power cuts, %u of them during recovery, and %u after a success\n", seen.cuts,
+		      seen.recovery_cuts, seen.idle_cuts);
+	print_message("%u commits were durable though the caller saw the cut; %u recoveries kept work; %u damaged "
+		      "logs; %u inits "
 		      "done again\n",
 		      seen.committed, seen.adopted, seen.log_damaged, seen.inits_repeated);
 	if (!tier_is_quick() && seen.cuts < 10000) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The files of keys/: whatever stands in them, a store's slots can be listed, and unlocking says what is wrong. An even first byte
- * makes the rest a key slot, an odd one the recovery file. Passphrases are left out: their cost is the file's to choose. */
+/* The files of keys/: whatever stands in them, a store's slots can be listed, and unlocking says what is wrong. An even
+ * first byte makes the rest a key slot, an odd one the recovery file. Passphrases are left out: their cost is the
+ * file's to choose. */
 #include "store/io_sim.h"
 #include "store/keys.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chains of log entries: the state that they make is sorted, and written as one checkpoint it is the same state again. */
+/* Chains of log entries: the state that they make is sorted, and written as one checkpoint it is the same state
+ * again. */
 #include "store/commit_log_internal.h"
 
 #include "base/endian.h"

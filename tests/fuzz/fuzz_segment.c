@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A whole segment file, opened, salvaged, scrubbed and copied on the simulated disk. A segment that the writer made is the ground; the
- * input says what is changed in it:
+/* A whole segment file, opened, salvaged, scrubbed and copied on the simulated disk. A segment that the writer made is
+ * the ground; the input says what is changed in it:
  *
- *   flags (1), seals (1), then any number of patches { offset (3, little-endian), length (1), bytes }
+ *   flags (1), seals (1), then any number of patches as fuzz_patch takes them
  *
- * `seals` chooses the digests and MACs that are made to fit the patched bytes. So a few bytes of input reach every field of a file of
- * many pages. */
-#include "base/endian.h"
+ * `seals` chooses the digests and MACs that are made to fit the patched bytes. So a few bytes of input reach every
+ * field of a file of many pages. */
 #include "base/size.h"
 #include "store/io_sim.h"
 #include "store/segment_internal.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_seal.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -21,19 +20,6 @@ enum {
 	FLAG_COPY = 1 << 2,    /* carry its records over into a fresh segment */
 	FLAG_CUT = 1 << 3,     /* the file ends at the last patch */
 };
-
-enum {
-	SEAL_STRIPES = 1 << 0,
-	SEAL_HEADER = 1 << 1,
-	SEAL_HEADER_COPY = 1 << 2,
-	SEAL_DIRECTORY = 1 << 3,
-	SEAL_TABLE = 1 << 4,
-	SEAL_FOOTER = 1 << 5,
-	SEAL_TRAILER = 1 << 6,
-};
-
-/* Where the digests stand in a trailer. */
-enum { TRAILER_RECORD_COUNT_AT = 64, TRAILER_DIRECTORY_DIGEST_AT = 112, TRAILER_TABLE_DIGEST_AT = 144 };
 
 #define NUMBER 1u
 #define RECORDS 12u
@@ -107,7 +93,8 @@ static struct segment_writer *new_writer(struct io *io, struct io_queue **ret_qu
 	require(arena != NULL);
 	memset(arena, 0, size);
 	require(io_queue_new(io, 16, arena, size, ret_queue, NULL) == ERR_OK);
-	require(segment_writer_new(&context, SEGMENT_DATA, COMPRESSION_DEFAULT, *ret_queue, arena, &writer, NULL) == ERR_OK);
+	require(segment_writer_new(&context, SEGMENT_DATA, COMPRESSION_DEFAULT, *ret_queue, arena, &writer, NULL) ==
+		ERR_OK);
 	return writer;
 }
 
@@ -142,68 +129,13 @@ static void make_ground(void)
 
 /* ---- Patching ---- */
 
-static void seal_stripes(uint8_t *bytes)
-{
-	struct stripe_head head;
-	for (uint64_t at = ground.header_length; at < ground.data_end; at += head.length) {
-		if (stripe_head_peek(bytes + at, ground.data_end - at, &head, NULL) != ERR_OK || head.length > ground.data_end - at)
-			return;
-		stripe_head_encode(&head, fuzz_key, bytes + at);
-	}
-}
-
-static void seal_page(uint8_t *bytes, size_t length)
-{
-	struct mac_part part = {bytes, length - 32};
-	key_mac(fuzz_key, &part, 1, bytes + length - 32);
-}
-
-static void seal_directory(const uint8_t *bytes, uint8_t *page)
-{
-	uint64_t length = (uint64_t)le32_get(page + TRAILER_RECORD_COUNT_AT) * RECORD_ENTRY_SIZE;
-	uint64_t start = ground.data_end + TRAILER_SIZE;
-	length = min_u64(length, ground_info.file_length - start);
-	crypto_generichash(page + TRAILER_DIRECTORY_DIGEST_AT, 32, bytes + start, length, NULL, 0);
-}
-
-static void seal_all(uint8_t *bytes, unsigned seals)
-{
-	struct trailer_layout layout = trailer_layout(&ground);
-	uint8_t *footer = bytes + ground.data_end;
-	uint8_t *trailer = bytes + layout.trailer;
-	if (seals & SEAL_STRIPES)
-		seal_stripes(bytes);
-	if (seals & SEAL_HEADER)
-		seal_page(bytes, ground.header_length);
-	if (seals & SEAL_HEADER_COPY)
-		seal_page(bytes + layout.header_copy, ground.header_length);
-	if (seals & SEAL_DIRECTORY) {
-		seal_directory(bytes, footer);
-		seal_directory(bytes, trailer);
-	}
-	if (seals & SEAL_TABLE)
-		crypto_generichash(trailer + TRAILER_TABLE_DIGEST_AT, 32, bytes + layout.first_table, layout.table_length, NULL, 0);
-	if (seals & SEAL_FOOTER)
-		seal_page(footer, TRAILER_SIZE);
-	if (seals & SEAL_TRAILER)
-		seal_page(trailer, TRAILER_SIZE);
-}
-
 /* The patched file. Returns its length. */
 static size_t patch(uint8_t *bytes, unsigned flags, unsigned seals, const uint8_t *data, size_t size)
 {
 	size_t length = ground_info.file_length;
-	size_t cut = length;
 	memcpy(bytes, ground_bytes, length);
-	while (size >= 4) {
-		size_t offset = (data[0] | (size_t)data[1] << 8 | (size_t)data[2] << 16) % length;
-		size_t n = min_u64(min_u64(data[3], size - 4), length - offset);
-		memcpy(bytes + offset, data + 4, n);
-		cut = offset;
-		data += 4 + n;
-		size -= 4 + n;
-	}
-	seal_all(bytes, seals);
+	size_t cut = fuzz_patch(bytes, length, data, size);
+	seal_segment(bytes, &ground, seals, fuzz_key);
 	return flags & FLAG_CUT ? cut : length;
 }
 
@@ -219,7 +151,8 @@ static void open_records(struct segment *segment)
 	for (uint32_t i = 0; i < count && i < 64; i++) {
 		struct err err = {0};
 		require(entries[i].stored_length <= sizeof(stored) && entries[i].raw_length <= sizeof(raw));
-		enum err_code code = io_read_exact(segment_file(segment), entries[i].offset, stored, entries[i].stored_length, &err);
+		enum err_code code =
+			io_read_exact(segment_file(segment), entries[i].offset, stored, entries[i].stored_length, &err);
 		if (code == ERR_OK)
 			code = record_open(opener, segment, &entries[i], stored, raw, &err);
 		if (code != ERR_OK)
@@ -293,10 +226,10 @@ static void use(struct io *io, unsigned flags)
 {
 	struct segment *segment = NULL;
 	struct err err = {0};
-	enum err_code code =
-		flags & FLAG_SALVAGE
-			? segment_salvage(io, &keys, SEGMENT_DATA, NUMBER, &segment, &err)
-			: segment_open(io, &keys, SEGMENT_DATA, NUMBER, flags & FLAG_INFO ? &ground_info : NULL, &segment, &err);
+	enum err_code code = flags & FLAG_SALVAGE
+				     ? segment_salvage(io, &keys, SEGMENT_DATA, NUMBER, &segment, &err)
+				     : segment_open(io, &keys, SEGMENT_DATA, NUMBER,
+						    flags & FLAG_INFO ? &ground_info : NULL, &segment, &err);
 	if (code != ERR_OK) {
 		require_message(code, &err);
 		return;

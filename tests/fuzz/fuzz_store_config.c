@@ -17,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	require(config.format_version == STORE_FORMAT_VERSION && strlen(check) == CONFIG_CHECK_SIZE - 1);
 	require(config.segment_size >= SEGMENT_SIZE_MIN && config.segment_size <= SEGMENT_SIZE_MAX);
 	require(config.stripe_size >= STRIPE_SIZE_MIN && config.stripe_size <= config.segment_size / 4);
-	require(config.segment_size % (SEGMENT_COLUMNS * SEGMENT_CELL_SIZE) == 0 && config.stripe_size % SEGMENT_CELL_SIZE == 0);
+	require(config.segment_size % (SEGMENT_COLUMNS * SEGMENT_CELL_SIZE) == 0 &&
+		config.stripe_size % SEGMENT_CELL_SIZE == 0);
 	return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The small values that people type and files hold: sizes, numbers, identities, times. What is accepted, written anew, is the same. */
+/* The small values that people type and files hold: sizes, numbers, identities, times. What is accepted, written anew,
+ * is the same. */
 #include "base/clock.h"
 #include "base/size.h"
 #include "base/uuid.h"
@@ -41,8 +42,8 @@ static void try_identity(const char *text)
 	if (uuid_parse(text, &id))
 		require(uuid_parse(uuid_format(&id, formatted), &again) && uuid_equal(&id, &again));
 	if (hex_parse(text, bytes, sizeof(bytes)))
-		require(strlen(text) == 2 * sizeof(bytes) && hex_parse(hex_format(bytes, 16, formatted), id.bytes, 16) &&
-			memcmp(bytes, id.bytes, 16) == 0);
+		require(strlen(text) == 2 * sizeof(bytes) &&
+			hex_parse(hex_format(bytes, 16, formatted), id.bytes, 16) && memcmp(bytes, id.bytes, 16) == 0);
 }
 
 static void try_time(const char *text)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Trailers and footer heads: what is accepted encodes to the bytes it came from, and the positions that follow from it are in order
- * and bounded. */
+/* Trailers and footer heads: what is accepted encodes to the bytes it came from, and the positions that follow from it
+ * are in order and bounded. */
 #include "store/segment_format.h"
 
 #include "tests/fuzz/fuzz.h"

@@ -157,7 +157,8 @@ static void seed_log(void)
 	static struct store_keys keys;
 	keys.store_id = fuzz_store_id;
 	memcpy(keys.auth, fuzz_key, KEY_SIZE);
-	struct segment_info segments[3] = {{.number = 1, .kind = SEGMENT_DATA}, {.number = 2, .kind = SEGMENT_META}, {.number = 5}};
+	struct segment_info segments[3] = {
+		{.number = 1, .kind = SEGMENT_DATA}, {.number = 2, .kind = SEGMENT_META}, {.number = 5}};
 	for (unsigned i = 0; i < 3; i++) {
 		segments[i].kind = i ? SEGMENT_META : SEGMENT_DATA;
 		segments[i].id = some_id(i + 1);
@@ -205,7 +206,8 @@ static void seed_saveset(void)
 	saveset->note = strdup("a \"note\"");
 	disk->uuid = some_id(4);
 	disk->format = strdup("vhd");
-	disk->bytes = (struct saveset_bytes){.size = 100000, .data = 65536, .read = 100000, .changed = 65536, .fresh = 65536, .stored = 999};
+	disk->bytes = (struct saveset_bytes){
+		.size = 100000, .data = 65536, .read = 100000, .changed = 65536, .fresh = 65536, .stored = 999};
 	disk->map = (struct disk_map){.block_count = 2, .has_root = true};
 	require(saveset_add_document(saveset, "ova.xml", &document, NULL) == ERR_OK);
 	document->length = 1234;
@@ -243,7 +245,8 @@ static void seed_store_files(void)
 	uint32_t slot;
 	require(io_sim_new(1, 0, &io, NULL) == ERR_OK && store_init(io, &options, secret, &config, NULL) == ERR_OK);
 	require(keys_unlock(io, &config.id, &unlock, &keys, NULL) == ERR_OK);
-	require(key_slot_add(io, keys, KEY_SLOT_PASSPHRASE, "mäuse", "word", 4, &cost, &slot, NULL) == ERR_OK && slot == 1);
+	require(key_slot_add(io, keys, KEY_SLOT_PASSPHRASE, "mäuse", "word", 4, &cost, &slot, NULL) == ERR_OK &&
+		slot == 1);
 	copy_file(io, "store.conf", "store_config", "default", -1);
 	copy_file(io, "keys/slot-00", "key_files", "slot-key-file", 0);
 	copy_file(io, "keys/slot-01", "key_files", "slot-passphrase", 0);
@@ -292,5 +295,11 @@ int main(int argc, char **argv)
 	seed_store_files();
 	seed_recovery_key();
 	seed_text();
+	write_seed("commit_log", "read", 0, "", 0);
+	write_seed("commit_log", "write", 4, "", 0);
+	write_seed("commit_log", "write-a-torn", 4, "\0\x30\0\4torn", 8);
+	write_seed("commit_log", "write-b-lost", 4 | 32, "", 0);
+	write_seed("commit_log", "read-b-cut", 8, "\0\x50\0\0", 4);
+	write_seed("commit_log", "write-forged-sequence", 4 | 1, "\x20\x10\0\1\xff", 5);
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs a fuzz target over files instead of libFuzzer: replay FILE|DIRECTORY... Every compiler can build it, and ctest runs it over the
- * corpus, so that what was found once stays found. */
+/* Runs a fuzz target over files instead of libFuzzer: replay FILE|DIRECTORY... Every compiler can build it, and ctest
+ * runs it over the corpus, so that what was found once stays found. */
 #include "tests/fuzz/fuzz.h"
 
 #include <dirent.h>

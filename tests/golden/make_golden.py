@@ -195,7 +195,7 @@ def segment_end(path):
 
 
 def make_recovered(store):
-    """A crash before the commit, with a torn record: the log as it was before, segments cut off behind their stripes. The
+    """A crash before the commit: the log as it was, segments cut off behind their stripes, and a torn record. The
     next backup carries the whole records over."""
     store.init()
     write_disk(store.file("root.raw"), MIB, {0: text_block(0)})

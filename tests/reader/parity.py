@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Checks one segment file by its checksums and repairs it from its parity: docs/FORMAT.md, "Parity and checksums", as a program.
-Needs no key, and so trusts what stands in the trailer.
+"""Checks one segment file by its checksums and repairs it from its parity: docs/FORMAT.md, "Parity and checksums", as a
+program. Needs no key, and so trusts what stands in the trailer.
 
     parity.py check SEGMENT
     parity.py repair SEGMENT OUT
@@ -106,9 +106,11 @@ class Segment:
     def find_table(self, digest):
         copies = [bytes(self.data[at:at + self.table_length]) for at in (self.covered, self.second_table)]
         for copy in copies:
-            # Without the trailer there is no digest: then two equal copies speak for each other.
-            if hashlib.blake2b(copy, digest_size=32).digest() == digest or not self.has_trailer and copies[0] == copies[1]:
+            if hashlib.blake2b(copy, digest_size=32).digest() == digest:
                 return copy
+        # Without the trailer there is no digest: then two equal copies speak for each other.
+        if not self.has_trailer and copies[0] == copies[1]:
+            return copies[0]
         raise ValueError("both CRC tables are damaged")
 
     def cell(self, column, row):

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a Xenolith store and restores from it. Written from docs/FORMAT.md and sharing nothing with the program: it tests
-the document and the program, and shows that a store outlives both.
+"""Reads a Xenolith store and restores from it. Written from docs/FORMAT.md and sharing nothing with the program: it
+tests the document and the program, and shows that a store outlives both.
 
     xenolith_reader.py STORE (--passphrase-file F | --key-file F | --recovery-key-file F) list [--json]
     xenolith_reader.py STORE ... restore SAVESET[:DISK-OR-DOCUMENT] OUT
@@ -56,23 +56,28 @@ def find_saveset(store, text):
     for found in (by_id, [s for s in savesets if s.get("name") == text], [s for s in savesets if s["vm"] == text]):
         if found:
             return found[-1]
-    raise ReaderError("there is no readable saveset '%s'" % text)
+    raise (Damage if store.damaged else ReaderError)("there is no readable saveset '%s'" % text)
 
 
 def restore_item(store, item, path):
     """Writes a sparse file. What is lost reads as zeroes."""
     lost = LostRanges(store, "'%s'" % item["name"])
     with open(path, "xb") as file:
-        file.truncate(item["size"])
-        for block, plain in store.blocks(item, lost):
-            file.seek(block * BLOCK)
-            file.write(plain[:item["size"] - block * BLOCK])
+        try:
+            file.truncate(item["size"])
+            for block, plain in store.blocks(item, lost):
+                file.seek(block * BLOCK)
+                file.write(plain[:item["size"] - block * BLOCK])
+        except ReaderError:
+            os.remove(path)
+            raise
     lost.tell()
 
 
 def verb_restore(store, args):
     text, _, name = args.saveset.partition(":")
     s = find_saveset(store, text)
+    store.damaged = False  # what was told by now is elsewhere; what this restore needs is told by it
     if name:
         items = [item for item in s["items"] if item["name"] == name]
         if not items:

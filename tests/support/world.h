@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A small world for tests of the whole: a store with tiny segments on the simulated disk, disks in memory. Every world_ function
- * fails the test when something goes otherwise than its name says. */
+/* A small world for tests of the whole: a store with tiny segments on the simulated disk, disks in memory. Every world_
+ * function fails the test when something goes otherwise than its name says. */
 #ifndef TESTS_SUPPORT_WORLD_H
 #define TESTS_SUPPORT_WORLD_H
 
@@ -57,8 +57,8 @@ enum err_code world_restore(struct world *w, const struct uuid *saveset, size_t 
 void world_expect_restores(struct world *w, const struct uuid *saveset, size_t disk, const struct disk_image *image);
 /* Scrub and verify find nothing. */
 void world_expect_clean(struct world *w);
-typedef enum err_code (*check_fn)(struct store *, const struct check_request *, struct check_report *, struct stage_times *,
-				  struct err *);
+typedef enum err_code (*check_fn)(struct store *, const struct check_request *, struct check_report *,
+				  struct stage_times *, struct err *);
 void world_check(struct world *w, check_fn check, enum err_code expected, struct check_report *ret);
 void world_remove_index(struct world *w);
 void world_flip(struct world *w, uint64_t data_segment, uint64_t offset, unsigned bit);

@@ -202,12 +202,11 @@ static void claim_batch(struct claimer *c, uint64_t first)
 		c->failed = true;
 	for (unsigned i = 0; i < 16; i++) {
 		uint64_t n = (first + i) % CONTESTED;
+		bool misplaced = claims[i] == CHUNK_CLAIM_KNOWN && locations[i].segment != place_of(n).segment;
 		if (claims[i] == CHUNK_CLAIM_NEW) {
 			__atomic_fetch_add(&c->wins[n], 1, __ATOMIC_RELAXED);
 			chunk_index_set(c->index, &ids[i], place_of(n));
-		} else if (claims[i] == CHUNK_CLAIM_KNOWN && locations[i].segment != place_of(n).segment) {
-			c->failed = true;
-		} else if (claims[i] == CHUNK_CLAIM_MAYBE) {
+		} else if (claims[i] == CHUNK_CLAIM_MAYBE || misplaced) {
 			c->failed = true;
 		}
 	}

@@ -152,6 +152,22 @@ static void test_detect__sees_an_xva_behind_a_large_zstd_block(void **state)
 	free(packed);
 }
 
+static void test_detect__sees_an_xva_behind_a_skippable_zstd_frame(void **state)
+{
+	static const uint8_t skippable[] = {0x5e, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4};
+	static uint8_t tar[TAR_LENGTH], packed[2 * TAR_LENGTH];
+	(void)state;
+	make_tar(tar, "ova.xml");
+	memcpy(packed, skippable, sizeof(skippable));
+	size_t n = ZSTD_compress(packed + sizeof(skippable), sizeof(packed) - sizeof(skippable), tar, TAR_LENGTH, 1);
+	assert_false(ZSTD_isError(n));
+	n += sizeof(skippable);
+	assert_string_equal(detect_bytes(packed, n, n), "xva");
+	assert_string_equal(detect_bytes(packed, sizeof(skippable), sizeof(skippable)), "raw");
+	packed[3] ^= 1;
+	assert_string_equal(detect_bytes(packed, n, n), "raw");
+}
+
 static void test_detect__kinds_of_files(void **state)
 {
 	char directory[] = "/tmp/xenolith-test-XXXXXX";
@@ -216,6 +232,7 @@ int main(void)
 		cmocka_unit_test(test_detect__xva_is_a_tar_that_starts_with_ova_xml),
 		cmocka_unit_test(test_detect__sees_an_xva_through_compression),
 		cmocka_unit_test(test_detect__sees_an_xva_behind_a_large_zstd_block),
+		cmocka_unit_test(test_detect__sees_an_xva_behind_a_skippable_zstd_frame),
 		cmocka_unit_test(test_detect__kinds_of_files),
 		cmocka_unit_test(test_detect__fixed_vhd_is_told_by_its_end),
 	};

@@ -49,7 +49,7 @@ static int setup(void **unused)
 	(void)unused;
 	state = (struct state){.terminal = -1, .results = -1};
 	clear_environment();
-	strcpy(state.folder, "/tmp/xenolith-secret-XXXXXX");
+	snprintf(state.folder, sizeof(state.folder), "/tmp/xenolith-secret-XXXXXX");
 	return mkdtemp(state.folder) ? 0 : -1;
 }
 
@@ -310,7 +310,7 @@ static void child_main(const struct secret_request *request, bool handles_termin
 	if (result.code == ERR_OK)
 		memcpy(result.text, secret.bytes, secret.length < 599 ? secret.length : 599);
 	else
-		strcpy(result.text, err.msg);
+		snprintf(result.text, sizeof(result.text), "%s", err.msg);
 	result.length = secret.length;
 	result.echo_is_on = tcgetattr(STDIN_FILENO, &now) == 0 && (now.c_lflag & ECHO);
 	secret_release(&secret);

@@ -82,7 +82,8 @@ static int setup(void **state)
 		if (io_make_dir(b->io, dirs[i], &err) != ERR_OK)
 			return -1;
 	if (io_queue_new(b->io, 64, b->arena, size, &b->queue, &err) != ERR_OK ||
-	    segment_writer_new(&b->context, SEGMENT_DATA, COMPRESSION_DEFAULT, b->queue, b->arena, &b->writer, &err) != ERR_OK)
+	    segment_writer_new(&b->context, SEGMENT_DATA, COMPRESSION_DEFAULT, b->queue, b->arena, &b->writer, &err) !=
+		    ERR_OK)
 		return -1;
 	*state = b;
 	return 0;
@@ -106,7 +107,8 @@ static void fill(uint8_t *block, uint32_t number, bool compressible)
 		for (uint32_t i = 0; i < BLOCK_SIZE; i++)
 			block[i] = (uint8_t)((i / 16 + number) % 23);
 	else
-		randombytes_buf_deterministic(block, BLOCK_SIZE, (const uint8_t[randombytes_SEEDBYTES]){(uint8_t)number, 1});
+		randombytes_buf_deterministic(block, BLOCK_SIZE,
+					      (const uint8_t[randombytes_SEEDBYTES]){(uint8_t)number, 1});
 }
 
 static struct chunk_id put(struct bench *b, uint32_t number, bool compressible, struct chunk_location *ret)
@@ -144,7 +146,8 @@ static struct segment *open_sealed(struct bench *b, unsigned index)
 }
 
 /* Opens record `slot` and compares it with block `number`. */
-static enum err_code read_back(struct segment *segment, uint32_t slot, uint32_t number, bool compressible, struct err *err)
+static enum err_code read_back(struct segment *segment, uint32_t slot, uint32_t number, bool compressible,
+			       struct err *err)
 {
 	uint32_t count;
 	const struct record_entry *entries = segment_entries(segment, &count);
@@ -157,7 +160,8 @@ static enum err_code read_back(struct segment *segment, uint32_t slot, uint32_t 
 	fill(expected, number, compressible);
 	struct record_opener *opener = NULL;
 	assert_int_equal(record_opener_new(&opener, err), ERR_OK);
-	assert_int_equal(io_read_exact(segment_file(segment), entry->offset, stored, entry->stored_length, err), ERR_OK);
+	assert_int_equal(io_read_exact(segment_file(segment), entry->offset, stored, entry->stored_length, err),
+			 ERR_OK);
 	enum err_code code = record_open(opener, segment, entry, stored, plain, err);
 	if (code == ERR_OK)
 		assert_memory_equal(plain, expected, BLOCK_SIZE);
@@ -255,9 +259,9 @@ static void test_segment__every_structure_has_a_second_copy(void **state)
 	assert_int_equal(io_read_exact(segment_file(segment), length - TRAILER_SIZE, page, sizeof(page), &err), ERR_OK);
 	assert_int_equal(trailer_decode(page, b->keys->auth, &t, NULL, &err), ERR_OK);
 	segment_unref(segment);
-	flip_and_open(b, 100, true);                               /* header: the copy serves */
-	flip_and_open(b, length - 4000, true);                     /* trailer: the footer head serves */
-	flip_and_open(b, t.data_end + TRAILER_SIZE + 70, true);    /* directory copy: the stripes serve */
+	flip_and_open(b, 100, true);                            /* header: the copy serves */
+	flip_and_open(b, length - 4000, true);                  /* trailer: the footer head serves */
+	flip_and_open(b, t.data_end + TRAILER_SIZE + 70, true); /* directory copy: the stripes serve */
 }
 
 static void test_segment__one_of_another_store_is_refused(void **state)
@@ -280,7 +284,8 @@ static void test_segment__a_sealed_store_needs_the_recovery_key(void **state)
 	segment_writer_free(b->writer);
 	b->context.sealed_store = true;
 	struct err err = {0};
-	assert_int_equal(segment_writer_new(&b->context, SEGMENT_DATA, COMPRESSION_DEFAULT, b->queue, b->arena, &b->writer, &err),
+	assert_int_equal(segment_writer_new(&b->context, SEGMENT_DATA, COMPRESSION_DEFAULT, b->queue, b->arena,
+					    &b->writer, &err),
 			 ERR_OK);
 	struct chunk_location where;
 	put(b, 4, true, &where);
@@ -307,7 +312,8 @@ static enum err_code scrub(struct bench *b, struct io *io, uint64_t *ret_cells)
 	struct err err = {0};
 	uint64_t bytes;
 	*ret_cells = 0;
-	assert_int_equal(segment_open(io, b->keys, SEGMENT_DATA, b->sealed[0].number, &b->sealed[0], &segment, &err), ERR_OK);
+	assert_int_equal(segment_open(io, b->keys, SEGMENT_DATA, b->sealed[0].number, &b->sealed[0], &segment, &err),
+			 ERR_OK);
 	uint8_t *buffers = aligned_alloc(4096, 4 << 16);
 	assert_non_null(buffers);
 	struct io_queue *queue = NULL;
@@ -458,7 +464,8 @@ static void test_copy__moves_records_with_their_keys(void **state)
 static void test_crc__is_castagnoli(void **state)
 {
 	(void)state;
-	/* RFC 3720, appendix B.4, uses the same polynomial; the check value of "123456789" is that of the CRC catalogues. */
+	/* RFC 3720, appendix B.4, uses the same polynomial; the check value of "123456789" is that of the CRC
+	 * catalogues. */
 	uint8_t digits[] = "123456789";
 	assert_int_equal(crc32_iscsi(digits, 9, 0xffffffffu) ^ 0xffffffffu, 0xe3069283u);
 }

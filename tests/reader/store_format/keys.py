@@ -18,6 +18,8 @@ from .primitives import PAGE, Damage, NoStore, ReaderError, WrongKey, blake2b, m
 CONFIG_NAMES = ("format", "id", "mode", "block_size", "segment_size", "stripe_size", "created")
 SLOT_NAMES = ("xenolith-key-slot", "kind", "name", "created", "argon2-ops", "argon2-memory", "salt", "master")
 RECOVERY_NAMES = ("xenolith-recovery", "public", "master", "check")
+UUID_PATTERN = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+TIME_PATTERN = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
 CONSONANTS, VOWELS = "bdfghjklmnprstvz", "aiou"
 
 
@@ -26,10 +28,10 @@ def read_config(path):
         text = read_file(os.path.join(path, "store.conf"))
     except OSError:
         raise NoStore("there is no store '%s'" % path) from None
-    require(len(text) <= PAGE, "'store.conf' is too long")
+    require(len(text) <= PAGE and b"\0" not in text, "'store.conf' is damaged")
     config = {}
     for line in text.decode("utf-8", "replace").split("\n"):
-        line = line.strip(" \t")
+        line = line.lstrip(" \t")
         if line and not line.startswith("#"):
             name, sign, value = line.partition("=")
             require(sign, "'store.conf' has a line that is no setting")
@@ -38,8 +40,10 @@ def read_config(path):
         raise ReaderError("the store has format %s; this reader knows format 1" % config["format"])
     require(all(name in config for name in (*CONFIG_NAMES, "check")), "'store.conf' is not complete")
     require(config["format"] == "1" and config["mode"] in ("readable", "sealed") and config["block_size"] == "65536" and
-            re.fullmatch("[0-9a-fA-F-]{36}", config["id"]), "'store.conf' makes no sense")
-    return config
+            re.fullmatch(UUID_PATTERN, config["id"]), "'store.conf' makes no sense")
+    require(config["segment_size"].isdecimal() and config["stripe_size"].isdecimal(), "'store.conf' makes no sense")
+    return {**config, "id": config["id"].lower(), "segment_size": str(int(config["segment_size"])),
+            "stripe_size": str(int(config["stripe_size"]))}
 
 
 def key_file_lines(path, names):
@@ -49,8 +53,10 @@ def key_file_lines(path, names):
     require(len(data) <= PAGE and len(lines) == len(names) + 1 and not lines[-1], "key file '%s' is damaged" % path)
     values = []
     for line, name in zip(lines, names):
-        require(line.startswith(name + " = "), "key file '%s' is damaged: no '%s'" % (path, name))
+        require(re.fullmatch(re.escape(name) + " = [^\\x00-\\x1f\\x7f]+", line),
+                "key file '%s' is damaged: its '%s' is missing or makes no sense" % (path, name))
         values.append(line[len(name) + 3:])
+    require(values[0].isdecimal(), "key file '%s' is damaged" % path)
     if values[0] != "1":
         raise ReaderError("key file '%s' has a format that this reader does not know" % path)
     return values
@@ -78,17 +84,17 @@ def unseal(secret, sealed):
 
 def open_slot(path, kind, secret, store_id):
     """The master from one key slot; None if the slot is of another kind or the secret is not its own."""
-    values = key_file_lines(path, SLOT_NAMES)
-    if values[1] != kind:
+    _, slot_kind, name, created, ops, memory, salt, wrapped = key_file_lines(path, SLOT_NAMES)
+    require(slot_kind in ("passphrase", "key-file") and len(name.encode()) <= 64 and ops.isdecimal() and
+            memory.isdecimal() and re.fullmatch(TIME_PATTERN, created), "key file '%s' is damaged" % path)
+    ops, memory, salt, wrapped = int(ops), int(memory), unhex(salt, 16, path), unhex(wrapped, 72, path)
+    require(1 <= ops <= 64 and 8192 <= memory <= 1 << 32 if slot_kind == "passphrase" else ops == 0 and memory == 0,
+            "key file '%s' is damaged: no slot costs that much" % path)
+    if slot_kind != kind:
         return None
-    require(values[4].isdecimal() and values[5].isdecimal(), "key file '%s' is damaged" % path)
-    ops, memory = int(values[4]), int(values[5])
-    salt, wrapped = unhex(values[6], 16, path), unhex(values[7], 72, path)
     if kind == "passphrase":
-        require(1 <= ops <= 64 and 8192 <= memory <= 1 << 32, "key file '%s' asks for too much" % path)
         kek = nacl.pwhash.argon2id.kdf(32, secret, salt, opslimit=ops, memlimit=memory)
     else:
-        require(ops == 0 and memory == 0, "key file '%s' is damaged" % path)
         kek = blake2b(b"xenolith key file", salt, secret)
     ad = store_id + bytes([1 if kind == "passphrase" else 2]) + salt + struct.pack("<QQ", ops, memory)
     return unwrap(kek, wrapped, ad)

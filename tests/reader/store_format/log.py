@@ -66,9 +66,8 @@ class LogFile:
         if len(payload) != length or not hmac.compare_digest(mac(keys.auth, head[:96], payload), seal) or \
                 store_id != keys.store_id:
             raise NotContinued("a damaged entry")
-        if version != 1 or flags & ~1:
+        if version != 1 or flags & ~1 or any(zero):
             raise ReaderError("log entry %d is newer than this reader" % sequence)
-        require(not any(zero), "log entry %d is malformed" % sequence)
         return LogEntry(bool(flags & 1), sequence, previous, seal, payload, items, round_up(128 + length, PAGE))
 
     def apply(self, entry):
@@ -103,14 +102,12 @@ class LogFile:
 
 
 def read_log(path, keys, tell):
-    """The better of the two chains (10.2)."""
+    """The better of the two chains (10.2). If its lost_until is above its sequence, commits between these are lost."""
     files = [LogFile(os.path.join(path, name), keys) for name in ("log-a", "log-b")]
     best = max(files, key=lambda file: file.sequence)  # the first of equals
     require(best.last, "neither 'log-a' nor 'log-b' holds a whole commit log")
-    lost = max(file.lost_until for file in files)
-    require(lost <= best.sequence,
-            "both copies of the log are damaged: entries %d to %d are lost" % (best.sequence + 1, lost))
+    best.lost_until = max(file.lost_until for file in files)
     for file in files:
-        if file.last is None or file.lost_until:
+        if best.lost_until <= best.sequence and (file.last is None or file.lost_until):
             tell("notice: '%s' is damaged; '%s' is whole and was used" % (file.name, best.name))
     return best

@@ -37,6 +37,9 @@ class Store:
         self.config = read_config(path)
         self.keys = Keys(path, self.config, kind, secret)
         self.log = read_log(path, self.keys, tell)
+        if self.log.lost_until > self.log.sequence:
+            self.damage("both copies of the log are damaged: entries %d to %d are lost, the store is as before" %
+                        (self.log.sequence + 1, self.log.lost_until))
         self.segments, self.records = [], {}
         for number in sorted(self.log.segments):
             try:
@@ -124,7 +127,7 @@ class Store:
 
     def saveset(self, info):
         """A saveset's description (9), with bytes for IDs; its items are the disks and documents."""
-        what = "the description of saveset %s " % info.id.hex()[:8]
+        what = "its description "
         try:
             s = json.loads(self.fetch(info.record, SAVESET), object_pairs_hook=no_duplicates)
         except ValueError:
@@ -154,7 +157,7 @@ class Store:
             try:
                 yield self.saveset(info)
             except Damage as error:
-                self.damage(str(error))
+                self.damage("saveset %s: %s" % (info.id.hex()[:8], error))
 
 
 def no_duplicates(pairs):
