@@ -85,6 +85,9 @@ static bool has_at(const uint8_t *head, size_t length, size_t offset, const char
 static bool is_vmdk_text(const uint8_t *head, size_t length, uint64_t size_bytes)
 {
 	static const char words[] = "# Disk DescriptorFile";
+	/* QEMU fills the last sector up with zeroes. */
+	while (length > 0 && head[length - 1] == '\0')
+		length--;
 	return size_bytes <= VMDK_TEXT_MAX && has_at(head, length, 0, words, sizeof(words) - 1) &&
 	       !memchr(head, '\0', length);
 }

@@ -69,7 +69,7 @@ enum err_code image_file_read(struct image_file *file, uint64_t offset, void *ds
 enum err_code image_file_each_le32(struct image_file *file, uint64_t offset, uint64_t count, image_entry_fn entry,
 				   void *context, struct err *err)
 {
-	uint8_t chunk[CHUNK_ENTRIES * 4];
+	uint8_t chunk[CHUNK_ENTRIES * 4] = {0};
 	TRY(image_file_need(file, offset, count > UINT64_MAX / 4 ? UINT64_MAX : count * 4, err));
 	for (uint64_t first = 0; first < count; first += CHUNK_ENTRIES) {
 		size_t n = (size_t)min_u64(count - first, CHUNK_ENTRIES);

@@ -95,6 +95,19 @@ static uint64_t end_of_sectors(uint64_t offset, uint64_t sectors)
 	return offset > max || sectors > max - offset ? UINT64_MAX : (offset + sectors) * VMDK_SECTOR_BYTES;
 }
 
+/* The number after leading white space, a very large one if it does not fit, 0 if there is none; *text is behind it. */
+static uint64_t take_number(char **text)
+{
+	uint64_t number = 0;
+	char *p = *text + strspn(*text, WHITE_SPACE);
+	for (; *p >= '0' && *p <= '9'; p++)
+		if (__builtin_mul_overflow(number, 10u, &number) ||
+		    __builtin_add_overflow(number, (uint64_t)(*p - '0'), &number))
+			number = UINT64_MAX / 16;
+	*text = p;
+	return number;
+}
+
 /* Reads the words before the name, `ACCESS SECTORS TYPE`, and the offset behind it. */
 static uint64_t flat_extent_bytes(const char *words, size_t length, const char *behind, size_t behind_length)
 {
@@ -103,12 +116,13 @@ static uint64_t flat_extent_bytes(const char *words, size_t length, const char *
 	snprintf(text, sizeof(text), "%.*s", (int)min_u64(length, sizeof(text) - 1), words);
 	snprintf(number, sizeof(number), "%.*s", (int)min_u64(behind_length, sizeof(number) - 1), behind);
 	char *type = text + strcspn(text, WHITE_SPACE);
-	uint64_t sectors = strtoull(type, &type, 10);
+	uint64_t sectors = take_number(&type);
 	type += strspn(type, WHITE_SPACE);
 	type[strcspn(type, WHITE_SPACE)] = '\0';
 	if (strcmp(type, "VMFS") == 0)
 		return end_of_sectors(0, sectors); /* always the whole file */
-	return strcmp(type, "FLAT") == 0 ? end_of_sectors(strtoull(number, NULL, 10), sectors) : 0;
+	char *offset = number;
+	return strcmp(type, "FLAT") == 0 ? end_of_sectors(take_number(&offset), sectors) : 0;
 }
 
 /* Reads as loosely as QEMU does, which lets any white space, line ends too, stand between the words of an extent. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Is an image safe to give to QEMU, and whole? An image may name other files: a backing file, an external data file, extents.
- * Whoever made the image chose those names, so a hostile one could pull any file of this machine, or an address on the
- * network, into a backup. Therefore:
+/* Is an image safe to give to QEMU, and whole? An image may name other files: a backing file, an external data file,
+ * extents. Whoever made the image chose those names, so a hostile one could pull any file of this machine, or an
+ * address on the network, into a backup. Therefore:
  *  - the format is always given to QEMU, never probed by it, for backing files too;
  *  - an image whose format was only detected may name no backing file: a guest can write a QCOW2 header into a raw
  * disk;
@@ -26,9 +26,9 @@ struct qemu_image {
 };
 
 /* Checks image `path` of QEMU's `format` and its whole chain. `follow`: the user gave the format, so backing files may
- * be followed. Runs qemu-img. ERR_UNSUPPORTED: names something it must not, a format of which it can't be told whether it
- * is whole, or qemu-img is absent; ERR_CORRUPT: damaged or truncated; ERR_NOT_FOUND: the image or a backing file;
- * ERR_TIMEOUT. Free *ret with qemu_image_release, also after an error. */
+ * be followed. Runs qemu-img. ERR_UNSUPPORTED: names something it must not, has a format of which it can't be told
+ * whether it is whole, or qemu-img is absent; ERR_CORRUPT: damaged or truncated; ERR_NOT_FOUND: the image or a backing
+ * file; ERR_TIMEOUT. Free *ret with qemu_image_release, also after an error. */
 MUST_CHECK enum err_code qemu_image_check(const char *path, const char *format, bool follow, struct qemu_image *ret,
 					  struct err *err);
 

@@ -11,8 +11,8 @@
 
 #define SECTOR_BYTES 512
 
-/* VirtualBox's VDICore.h, VDIHEADER1PLUS: offsets of the block map and of the data at bytes 340 and 344, the disk's size
- * at 368, the size of a block at 376, the count of blocks at 384. */
+/* VirtualBox's VDICore.h, VDIHEADER1PLUS: offsets of the block map and of the data at bytes 340 and 344, the disk's
+ * size at 368, the size of a block at 376, the count of blocks at 384. */
 #define VDI_HEADER_BYTES 388
 /* Values from here on say that a block was never written, or was discarded. */
 #define VDI_NO_BLOCK 0xfffffffe

@@ -13,8 +13,8 @@
 #define SECTOR_BYTES 512
 #define SUBCLUSTERS 32
 
-/* QCOW2 specification, "Header": size of a cluster as a power of two at byte 20, of the disk at 24, entries and offset of
- * the L1 table at 36 and 40; from version 3 on incompatible features at 72, and at 104 the compression type. */
+/* QCOW2 specification, "Header": size of a cluster as a power of two at byte 20, of the disk at 24, entries and offset
+ * of the L1 table at 36 and 40; from version 3 on incompatible features at 72, and at 104 the compression type. */
 #define HEADER_BYTES 112
 #define HEADER_BYTES_V2 72
 #define FEATURE_COMPRESSION_TYPE (1u << 3)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A sparse extent: a grain directory names grain tables, which name the grains, all in sectors from the file's start. */
+/* A sparse extent: a grain directory names grain tables, which name the grains, all in sectors from the file's
+ * start. */
 #include "base/endian.h"
 #include "base/size.h"
 #include "ingest/qemu_whole_internal.h"

@@ -82,6 +82,44 @@ static uint64_t look_behind(const struct candidate *c, const struct store_keys *
 	return highest;
 }
 
+/* Goes on with the chain of `c` through the bytes of `from`: itself, or the other copy, which is the same byte for byte
+ * where both are whole. */
+static enum err_code follow(struct candidate *c, const struct candidate *from, const struct store_keys *keys,
+			    struct err *err)
+{
+	size_t length = c->length < from->length ? c->length : from->length;
+	while (c->end < length) {
+		size_t n;
+		struct err why = {0};
+		enum err_code code =
+			log_entry_apply(from->data + c->end, length - c->end, keys, &c->chain, &c->state, &n, &why);
+		if (code == ERR_NO_MEMORY || code == ERR_UNSUPPORTED)
+			return err_set(err, code, 0, "%s", why.msg);
+		if (code != ERR_OK)
+			break;
+		if (from != c)
+			memcpy(c->data + c->end, from->data + c->end, n);
+		c->found = true;
+		c->last_start = c->end;
+		c->end += n;
+	}
+	return ERR_OK;
+}
+
+/* Where one copy has a hole the other may go on: takes turns. *ret_joined is set if that gave anything. */
+static enum err_code join(struct candidate *best, const struct candidate *other, const struct store_keys *keys,
+			  bool *ret_joined, struct err *err)
+{
+	uint64_t before;
+	do {
+		before = best->end;
+		TRY(follow(best, other, keys, err));
+		*ret_joined |= best->end > before;
+		TRY(follow(best, best, keys, err));
+	} while (best->end > before);
+	return ERR_OK;
+}
+
 static enum err_code read_candidate(struct commit_log *log, unsigned which, struct candidate *c, struct err *err)
 {
 	struct log_file *f = &log->files[which];
@@ -102,20 +140,7 @@ static enum err_code read_candidate(struct commit_log *log, unsigned which, stru
 		return err_set(err, ERR_NO_MEMORY, 0, "no memory for the commit log");
 	if (io_read(f->file, 0, c->data, f->size, &c->length, &why) != ERR_OK)
 		return ERR_OK; /* an unreadable copy is a damaged copy */
-	while (c->end < c->length) {
-		size_t n;
-		code = log_entry_apply(c->data + c->end, c->length - c->end, log->keys, &c->chain, &c->state, &n, &why);
-		if (code == ERR_NO_MEMORY || code == ERR_UNSUPPORTED) {
-			if (err)
-				*err = why;
-			return code;
-		}
-		if (code != ERR_OK)
-			break;
-		c->found = true;
-		c->last_start = c->end;
-		c->end += n;
-	}
+	TRY(follow(c, c, log->keys, err));
 	c->highest_after = look_behind(c, log->keys);
 	return ERR_OK;
 }
@@ -152,8 +177,8 @@ static enum err_code keep_last_entry(struct commit_log *log, const uint8_t *data
 
 /* Puts into words what is wrong with the copies, if anything is: `best` is used, what follows its entries up to
  * `highest` is lost. */
-static void tell_of_damage(const struct commit_log *log, const struct candidate c[2], unsigned best, uint64_t highest,
-			   char ret_notice[static 512])
+static void tell_of_damage(const struct commit_log *log, const struct candidate c[2], unsigned best, bool joined,
+			   uint64_t highest, char ret_notice[static 512])
 {
 	const char *whole = file_names[best];
 	const char *damaged = file_names[1 - best];
@@ -163,6 +188,9 @@ static void tell_of_damage(const struct commit_log *log, const struct candidate 
 			 "both copies of the commit log are damaged: entries %" PRIu64 " to %" PRIu64
 			 " are lost, and the store is shown as it was before them",
 			 next, highest);
+	else if (joined)
+		snprintf(ret_notice, 512, "'%s' is damaged, '%s' is not complete, together they are whole%s", damaged,
+			 whole, log->writable ? "; both were written again" : "");
 	else if (!c[1 - best].found || c[1 - best].highest_after)
 		snprintf(ret_notice, 512, "'%s' is damaged; '%s' is whole and was used%s", damaged, whole,
 			 log->writable ? ", the damaged copy was written again" : "");
@@ -175,13 +203,15 @@ static enum err_code choose(struct commit_log *log, struct candidate c[2], char 
 		return err_set(err, ERR_CORRUPT, 0, "neither 'log-a' nor 'log-b' holds a whole commit log");
 	unsigned best = !c[0].found || (c[1].found && c[1].chain.next_sequence > c[0].chain.next_sequence);
 	unsigned other = 1 - best;
+	bool joined = false;
+	TRY(join(&c[best], &c[other], log->keys, &joined, err));
 	uint64_t next = c[best].chain.next_sequence;
 	uint64_t highest = max_u64(c[0].highest_after, c[1].highest_after);
 	if (highest >= next && log->writable)
 		return err_set(err, ERR_CORRUPT, 0,
 			       "both copies of the commit log are damaged: entries %" PRIu64 " to %" PRIu64 " are lost",
 			       next, highest);
-	tell_of_damage(log, c, best, highest, ret_notice);
+	tell_of_damage(log, c, best, joined, highest, ret_notice);
 	log->files[best].end = c[best].end;
 	log->files[other].end = c[other].end;
 	if (log->writable) {
@@ -190,6 +220,8 @@ static enum err_code choose(struct commit_log *log, struct candidate c[2], char 
 		if (!c[other].found || c[other].chain.next_sequence < next || c[other].end != c[best].end ||
 		    memcmp(c[other].chain.previous_mac, c[best].chain.previous_mac, 32) != 0)
 			TRY(heal(log, other, &c[best], err));
+		if (joined) /* the other one is whole now */
+			TRY(heal(log, best, &c[best], err));
 	}
 	TRY(keep_last_entry(log, c[best].data + c[best].last_start, c[best].end - c[best].last_start, err));
 	log->state = c[best].state;
@@ -224,7 +256,7 @@ static enum err_code open_once(struct io *io, const struct store_keys *keys, boo
 enum err_code commit_log_open(struct io *io, const struct store_keys *keys, bool writable, struct commit_log **ret,
 			      char ret_notice[static 512], struct err *err)
 {
-	/* A reader may meet a writer in the middle of an entry and take what it sees for damage: it looks again first. */
+	/* A reader may meet a writer in the middle of an entry and take what it sees for damage: it looks again. */
 	for (unsigned attempts = writable ? 1 : READ_ATTEMPTS;; attempts--) {
 		struct err why = {0};
 		enum err_code code = open_once(io, keys, writable, ret, ret_notice, &why);

@@ -197,10 +197,9 @@ enum err_code log_entry_peek(const uint8_t *data, size_t length, const struct st
 {
 	if (length < LOG_ENTRY_HEAD || memcmp(data, entry_magic, 8) != 0)
 		return err_set(err, ERR_NOT_FOUND, 0, "no log entry");
-	uint32_t flags = le32_get(data + 12);
 	struct log_entry_head h = {
 		.version = le32_get(data + 8),
-		.checkpoint = flags & FLAG_CHECKPOINT,
+		.checkpoint = le32_get(data + 12) & FLAG_CHECKPOINT,
 		.sequence = le64_get(data + 32),
 		.time_unix_s = le64_get(data + 40),
 		.payload = le32_get(data + 48),
@@ -215,13 +214,20 @@ enum err_code log_entry_peek(const uint8_t *data, size_t length, const struct st
 	key_mac(keys->auth, parts, 2, mac);
 	if (sodium_memcmp(mac, h.mac, sizeof(mac)) != 0 || memcmp(data + 16, keys->store_id.bytes, 16) != 0)
 		return err_set(err, ERR_CORRUPT, 0, "log entry is damaged");
-	if (h.version != LOG_VERSION)
-		return err_set(err, ERR_UNSUPPORTED, 0, "log entry of version %" PRIu32 ", newer than this program",
-			       h.version);
-	if (flags & ~(uint32_t)FLAG_CHECKPOINT || le64_get(data + 88) != 0)
-		return err_set(err, ERR_UNSUPPORTED, 0,
-			       "log entry %" PRIu64 " has flags that only a newer program knows", h.sequence);
 	*ret = h;
+	return ERR_OK;
+}
+
+/* An entry of the chain that says what this program does not know: going on without it would lose it. Entries behind
+ * the chain may say what they like. */
+static enum err_code check_known(const struct log_entry_head *h, const uint8_t *data, struct err *err)
+{
+	if (h->version != LOG_VERSION)
+		return err_set(err, ERR_UNSUPPORTED, 0, "log entry of version %" PRIu32 ", newer than this program",
+			       h->version);
+	if (le32_get(data + 12) & ~(uint32_t)FLAG_CHECKPOINT || le64_get(data + 88) != 0)
+		return err_set(err, ERR_UNSUPPORTED, 0,
+			       "log entry %" PRIu64 " has flags that only a newer program knows", h->sequence);
 	return ERR_OK;
 }
 
@@ -234,6 +240,7 @@ enum err_code log_entry_apply(const uint8_t *data, size_t length, const struct s
 	if (starts ? !h.checkpoint
 		   : h.sequence != chain->next_sequence || memcmp(h.previous_mac, chain->previous_mac, 32) != 0)
 		return err_set(err, ERR_NOT_FOUND, 0, "log entry %" PRIu64 " does not continue the chain", h.sequence);
+	TRY(check_known(&h, data, err));
 	if (h.checkpoint)
 		log_state_release(state);
 	TRY(apply_items(cursor_of(data + LOG_ENTRY_HEAD, h.payload), h.item_count, state, err));

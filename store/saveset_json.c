@@ -250,6 +250,8 @@ static enum err_code decode_document(const json_t *o, struct saveset *s, struct 
 static enum err_code decode_into(const json_t *o, struct saveset *s, struct err *err)
 {
 	TRY(get_uuid(o, "id", false, &s->id, err));
+	if (uuid_is_null(&s->id))
+		return malformed("id", err);
 	TRY(get_level(o, "level", &s->level_done, err));
 	TRY(get_level(o, "level_asked", &s->level_asked, err));
 	TRY(get_text(o, "level_reason", true, &s->level_reason, err));

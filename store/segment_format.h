@@ -52,8 +52,8 @@ MUST_CHECK enum err_code segment_header_decode(const uint8_t *data, size_t lengt
 					       struct err *err);
 void segment_header_release(struct segment_header *header);
 
-/* True if `data` (SEGMENT_HEADER_FIXED bytes) begins like a header and names another store than `store_id`. Not authenticated: it
- * only tells a file that is somebody's from one that is torn. */
+/* True if `data` (SEGMENT_HEADER_FIXED bytes) begins like a header and names another store than `store_id`. Not
+ * authenticated: it only tells a file that is somebody's from one that is torn. */
 bool segment_header_is_foreign(const uint8_t data[static SEGMENT_HEADER_FIXED], const struct uuid *store_id);
 
 /* The data key's commitment: binds the header to one key, since the AEAD itself does not. */

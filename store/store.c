@@ -173,8 +173,7 @@ static enum err_code open_unlocked(struct store *store, const struct unlock *unl
 	TRY(store_check_config(store->io, &store->config, store->keys, err));
 	chunk_hasher_init(&store->chunk_hasher, store->keys->chunk_id);
 	chunk_hasher_init(&store->node_hasher, store->keys->node_id);
-	TRY(commit_log_open(store->io, store->keys, store->mode == STORE_WRITE, &store->log, store->log_damage,
-			    err));
+	TRY(commit_log_open(store->io, store->keys, store->mode == STORE_WRITE, &store->log, store->log_damage, err));
 	if (*store->log_damage)
 		store_add_notice(store, "%s", store->log_damage);
 	note_buffered(store);

@@ -87,7 +87,8 @@ void store_index_stats(const struct store *store, struct chunk_index_stats *ret)
  * after a crash. NULL-terminated list of lines; the store's. */
 const char *const *store_notices(const struct store *store);
 
-/* What is wrong with the commit log as this opening found it: a damaged copy, or entries lost in both. NULL if nothing is. */
+/* What is wrong with the commit log as this opening found it: a damaged copy, or entries lost in both. NULL if nothing
+ * is. */
 const char *store_log_damage(const struct store *store);
 
 /* ---- Reading ---- */

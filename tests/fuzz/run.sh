@@ -7,8 +7,8 @@
 #   TARGET   its name without fuzz_; all by default
 #
 # Prints one line per target: how many inputs were run, the edges (cov) and features (ft) that they and the corpus reach, how many new
-# inputs reached something that the corpus does not, and how many broke something. Those stand in ARTIFACTS/TARGET/; the way from there
-# is in docs/HACKING.md. The corpus itself is not touched. Exit code 1 if anything broke.
+# inputs reached something that the corpus does not, and whether one broke something. That one stands in artifacts/TARGET/ of the build
+# directory; `fuzz_TARGET FILE` of any build runs it again. The corpus itself is not touched. Exit code 1 if anything broke.
 #
 # Environment: XENOLITH_FUZZ_BUILD, a build directory that is configured already (default: the preset's, build/fuzz).
 set -euo pipefail

@@ -6,164 +6,13 @@
 
 #include <cmocka.h>
 
-#include "store/commit_log_internal.h"
-#include "store/io_sim.h"
-
-#include <sodium.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { LOG_SIZE = 64 << 10 };
-
-/* A disk and the keys of a store; the log that is open now. */
-struct bench {
-	struct io *io;
-	struct store_keys keys;
-	struct commit_log *log;
-	char notice[512];
-};
-
-static struct store_keys random_keys(void)
-{
-	struct store_keys keys;
-	randombytes_buf(&keys, sizeof(keys));
-	keys.has_recovery_secret = false;
-	return keys;
-}
-
-static int setup(void **state)
-{
-	struct bench *b = calloc(1, sizeof(*b));
-	struct err err = {0};
-	if (!b || sodium_init() < 0 || io_sim_new(5, 0, &b->io, &err) != ERR_OK)
-		return -1;
-	b->keys = random_keys();
-	*state = b;
-	return commit_log_create(b->io, &b->keys, LOG_SIZE, &err) == ERR_OK && io_sync_dir(b->io, "", &err) == ERR_OK
-		       ? 0
-		       : -1;
-}
-
-static int teardown(void **state)
-{
-	struct bench *b = *state;
-	commit_log_close(b->log);
-	io_free(b->io);
-	free(b);
-	return 0;
-}
-
-static enum err_code try_open(struct bench *b, bool writable, struct err *err)
-{
-	commit_log_close(b->log);
-	b->log = NULL;
-	return commit_log_open(b->io, &b->keys, writable, &b->log, b->notice, err);
-}
-
-static void open_log(struct bench *b, bool writable)
-{
-	struct err err = {0};
-	if (try_open(b, writable, &err) != ERR_OK)
-		fail_msg("open: %s", err.msg);
-}
-
-static struct segment_info segment_of(uint64_t number)
-{
-	struct segment_info info = {
-		.number = number,
-		.kind = number % 2 ? SEGMENT_DATA : SEGMENT_META,
-		.file_length = 1000 * number,
-		.record_count = (uint32_t)(number % 1000),
-		.stored_bytes = 7 * number,
-		.raw_bytes = 11 * number,
-	};
-	memset(info.id.bytes, (int)(number & 0xff), sizeof(info.id.bytes));
-	memset(info.trailer_mac, (int)(number >> 8 & 0xff), sizeof(info.trailer_mac));
-	return info;
-}
-
-static struct log_saveset saveset_of(uint64_t number)
-{
-	struct log_saveset saveset = {.time_unix_s = 1000000 + number};
-	memcpy(saveset.id.bytes, &number, sizeof(number));
-	memcpy(saveset.record.bytes, &number, sizeof(number));
-	return saveset;
-}
-
-/* One segment and one saveset with that number. */
-static enum err_code try_append(struct bench *b, uint64_t number, struct err *err)
-{
-	struct segment_info info = segment_of(number);
-	struct log_saveset saveset = saveset_of(number);
-	struct log_change change = {.segments_added = &info, .segments_added_count = 1, .saveset_added = &saveset};
-	return commit_log_append(b->log, &change, err);
-}
-
-static void append(struct bench *b, uint64_t first, uint64_t last)
-{
-	for (uint64_t number = first; number <= last; number++) {
-		struct err err = {0};
-		if (try_append(b, number, &err) != ERR_OK)
-			fail_msg("append: %s", err.msg);
-	}
-}
-
-/* The log has entries 1 to `count` as made by append. */
-static void expect_entries(const struct bench *b, uint64_t count)
-{
-	const struct log_state *s = commit_log_state(b->log);
-	assert_int_equal(s->segment_count, count);
-	assert_int_equal(s->saveset_count, count);
-	assert_int_equal(s->next_segment, count + 1);
-	assert_int_equal(s->sequence, count + 1);
-	for (uint64_t i = 0; i < count; i++) {
-		struct segment_info info = segment_of(i + 1);
-		struct log_saveset saveset = saveset_of(i + 1);
-		assert_memory_equal(&s->segments[i], &info, sizeof(info));
-		assert_memory_equal(&s->savesets[i], &saveset, sizeof(saveset));
-	}
-}
-
-static uint8_t *read_file(struct bench *b, const char *name, size_t *ret_length)
-{
-	uint8_t *data = NULL;
-	struct err err = {0};
-	if (io_read_file(b->io, name, 16 << 20, &data, ret_length, &err) != ERR_OK)
-		fail_msg("%s", err.msg);
-	return data;
-}
-
-static void write_at(struct bench *b, const char *name, uint64_t offset, const void *data, size_t length)
-{
-	struct io_file *file;
-	struct err err = {0};
-	assert_int_equal(io_open(b->io, name, IO_READ | IO_WRITE, &file, &err), ERR_OK);
-	assert_int_equal(io_write(file, offset, data, length, &err), ERR_OK);
-	io_file_close(file);
-}
-
-static void flip(struct bench *b, const char *name, uint64_t offset)
-{
-	struct err err = {0};
-	assert_int_equal(io_sim_flip(b->io, name, offset, 3, &err), ERR_OK);
-}
-
-static void expect_same_files(struct bench *b)
-{
-	size_t length[2];
-	uint8_t *a = read_file(b, "log-a", &length[0]);
-	uint8_t *other = read_file(b, "log-b", &length[1]);
-	assert_int_equal(length[0], length[1]);
-	assert_int_equal(memcmp(a, other, length[0]), 0);
-	free(a);
-	free(other);
-}
+#include "tests/unit/commit_log_bench.h"
 
 /* ---- What it is for ---- */
 
 static void test_commit_log__is_empty_at_first(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	open_log(b, false);
 	const struct log_state *s = commit_log_state(b->log);
 	assert_int_equal(s->sequence, 1);
@@ -176,7 +25,7 @@ static void test_commit_log__is_empty_at_first(void **state)
 
 static void test_commit_log__has_what_was_appended(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	open_log(b, true);
 	append(b, 1, 3);
 	expect_entries(b, 3);
@@ -190,7 +39,7 @@ static void test_commit_log__has_what_was_appended(void **state)
 
 static void test_commit_log__keeps_segments_by_number_and_savesets_by_commit(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	struct segment_info late[] = {segment_of(9), segment_of(4)};
 	struct segment_info early = segment_of(2);
 	struct log_saveset savesets[] = {saveset_of(8), saveset_of(3)};
@@ -212,7 +61,7 @@ static void test_commit_log__keeps_segments_by_number_and_savesets_by_commit(voi
 
 static void test_commit_log__gives_its_last_entry(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	size_t length;
 	size_t file_length;
 	open_log(b, true);
@@ -229,7 +78,7 @@ static void test_commit_log__gives_its_last_entry(void **state)
 
 static void test_commit_log__refuses_a_segment_twice_and_everything_after(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	struct err err = {0};
 	open_log(b, true);
 	append(b, 1, 1);
@@ -245,7 +94,7 @@ static void test_commit_log__refuses_a_segment_twice_and_everything_after(void *
 
 static void test_commit_log__open_for_reading_refuses_to_append(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	struct err err = {0};
 	open_log(b, false);
 	assert_int_equal(try_append(b, 1, &err), ERR_BUG);
@@ -256,7 +105,7 @@ static void test_commit_log__open_for_reading_refuses_to_append(void **state)
 
 static void test_commit_log__starts_over_when_full(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	size_t length;
 	open_log(b, true);
 	for (uint64_t i = 1; i <= 100; i++) {
@@ -277,7 +126,7 @@ static void test_commit_log__starts_over_when_full(void **state)
 
 static void test_commit_log__grows_for_a_large_checkpoint(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	size_t length;
 	open_log(b, true);
 	append(b, 1, 600);
@@ -291,7 +140,7 @@ static void test_commit_log__grows_for_a_large_checkpoint(void **state)
 
 static void test_commit_log__takes_a_change_larger_than_its_files(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	enum { COUNT = 2000 };
 	struct segment_info *infos = calloc(COUNT, sizeof(*infos));
 	struct err err = {0};
@@ -308,14 +157,12 @@ static void test_commit_log__takes_a_change_larger_than_its_files(void **state)
 
 /* ---- One copy is not whole ---- */
 
-static const char *const names[2] = {"log-a", "log-b"};
-
 /* Opens for reading, which changes nothing, then for writing, which heals. */
-static void expect_served_by_other_copy(struct bench *b, unsigned damaged, uint64_t entries, bool told)
+static void expect_served_by_other_copy(struct log_bench *b, unsigned damaged, uint64_t entries, bool told)
 {
 	open_log(b, false);
 	expect_entries(b, entries);
-	assert_true(!told || (strstr(b->notice, names[damaged]) && strstr(b->notice, "is damaged")));
+	assert_true(!told || (strstr(b->notice, log_names[damaged]) && strstr(b->notice, "is damaged")));
 	assert_null(strstr(b->notice, "written again"));
 	open_log(b, true);
 	expect_entries(b, entries);
@@ -330,7 +177,7 @@ static void expect_served_by_other_copy(struct bench *b, unsigned damaged, uint6
 
 static void test_commit_log__uses_the_other_copy_when_one_is_damaged(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	/* In the checkpoint's head, its items, an entry in the middle. A flip in the last entry looks like a crash. */
 	static const uint64_t offsets[] = {3, 150, 2 * LOG_PAGE + 40, 2 * LOG_PAGE + 300};
 	uint64_t entries = 4;
@@ -338,38 +185,38 @@ static void test_commit_log__uses_the_other_copy_when_one_is_damaged(void **stat
 	append(b, 1, entries);
 	for (unsigned which = 0; which < 2; which++)
 		for (unsigned i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
-			flip(b, names[which], offsets[i]);
+			flip(b, log_names[which], offsets[i]);
 			expect_served_by_other_copy(b, which, entries++, true);
 		}
-	flip(b, names[0], entries * LOG_PAGE + 200);
+	flip(b, log_names[0], entries * LOG_PAGE + 200);
 	expect_served_by_other_copy(b, 0, entries++, false);
-	flip(b, names[1], entries * LOG_PAGE + 200);
+	flip(b, log_names[1], entries * LOG_PAGE + 200);
 	expect_served_by_other_copy(b, 1, entries++, false);
 }
 
 static void test_commit_log__uses_the_other_copy_when_one_is_missing(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	struct err err = {0};
 	open_log(b, true);
 	append(b, 1, 2);
 	for (unsigned which = 0; which < 2; which++) {
-		assert_int_equal(io_remove(b->io, names[which], &err), ERR_OK);
+		assert_int_equal(io_remove(b->io, log_names[which], &err), ERR_OK);
 		expect_served_by_other_copy(b, which, 2 + which, true);
 	}
 }
 
 static void test_commit_log__uses_the_other_copy_when_one_is_cut_short(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	struct err err = {0};
 	static const size_t lengths[] = {0, 100, LOG_PAGE + 5};
 	open_log(b, true);
 	append(b, 1, 2);
 	for (unsigned i = 0; i < 6; i++) {
 		size_t length;
-		uint8_t *data = read_file(b, names[i / 3], &length);
-		assert_int_equal(io_write_file(b->io, names[i / 3], data, lengths[i % 3], &err), ERR_OK);
+		uint8_t *data = read_file(b, log_names[i / 3], &length);
+		assert_int_equal(io_write_file(b->io, log_names[i / 3], data, lengths[i % 3], &err), ERR_OK);
 		free(data);
 		expect_served_by_other_copy(b, i / 3, 2 + i, lengths[i % 3] < LOG_PAGE);
 	}
@@ -377,17 +224,17 @@ static void test_commit_log__uses_the_other_copy_when_one_is_cut_short(void **st
 
 static void test_commit_log__uses_the_newer_copy_when_one_is_stale(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	struct err err = {0};
 	open_log(b, true);
 	append(b, 1, 2);
 	for (unsigned which = 0; which < 2; which++) {
 		size_t length;
-		uint8_t *stale = read_file(b, names[which], &length);
+		uint8_t *stale = read_file(b, log_names[which], &length);
 		uint64_t entries = commit_log_state(b->log)->saveset_count;
 		open_log(b, true);
 		append(b, entries + 1, entries + 3);
-		assert_int_equal(io_write_file(b->io, names[which], stale, length, &err), ERR_OK);
+		assert_int_equal(io_write_file(b->io, log_names[which], stale, length, &err), ERR_OK);
 		free(stale);
 		expect_served_by_other_copy(b, which, entries + 3, false);
 		open_log(b, true);
@@ -396,9 +243,9 @@ static void test_commit_log__uses_the_newer_copy_when_one_is_stale(void **state)
 
 static void test_commit_log__does_not_take_the_log_of_another_store(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	struct err err = {0};
-	struct bench other = {.keys = random_keys()};
+	struct log_bench other = {.keys = log_bench_keys()};
 	assert_int_equal(io_sim_new(6, 0, &other.io, &err), ERR_OK);
 	assert_int_equal(commit_log_create(other.io, &other.keys, LOG_SIZE, &err), ERR_OK);
 	open_log(&other, true);
@@ -424,7 +271,7 @@ static void test_commit_log__does_not_take_the_log_of_another_store(void **state
 
 static void test_commit_log__does_not_take_its_own_old_entries_again(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	size_t length;
 	open_log(b, true);
 	append(b, 1, 3);
@@ -443,7 +290,7 @@ static void test_commit_log__does_not_take_its_own_old_entries_again(void **stat
 
 static void test_commit_log__takes_an_entry_that_reached_one_copy(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	struct err err = {0};
 	open_log(b, true);
 	append(b, 1, 2);
@@ -460,12 +307,12 @@ static void test_commit_log__takes_an_entry_that_reached_one_copy(void **state)
 
 static void test_commit_log__says_which_entries_are_lost(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	struct err err = {0};
 	open_log(b, true);
 	append(b, 1, 5);
 	flip(b, "log-a", 3 * LOG_PAGE + 50);
-	flip(b, "log-b", 2 * LOG_PAGE + 50);
+	flip(b, "log-b", 3 * LOG_PAGE + 90);
 	assert_int_equal(try_open(b, true, &err), ERR_CORRUPT);
 	assert_non_null(strstr(err.msg, "entries 4 to 6 are lost"));
 	/* Readers get what is left. */
@@ -474,9 +321,36 @@ static void test_commit_log__says_which_entries_are_lost(void **state)
 	assert_non_null(strstr(b->notice, "entries 4 to 6 are lost"));
 }
 
+static void test_commit_log__joins_copies_that_are_damaged_in_different_places(void **state)
+{
+	struct log_bench *b = *state;
+	/* Damaged entries of each copy, up to a page number of 0 behind the first; the checkpoint has page 0. */
+	static const unsigned damaged[][2][3] = {
+		{{3}, {2}}, {{1, 4}, {2, 5}}, {{0, 2}, {1, 6}}, {{0, 1, 2}, {4, 5, 6}}, {{5}, {0, 3}},
+	};
+	uint64_t entries = 6;
+	open_log(b, true);
+	append(b, 1, entries);
+	for (unsigned i = 0; i < sizeof(damaged) / sizeof(damaged[0]); i++, entries++) {
+		for (unsigned which = 0; which < 2; which++)
+			for (unsigned k = 0; k < 3 && (k == 0 || damaged[i][which][k]); k++)
+				flip(b, log_names[which], damaged[i][which][k] * LOG_PAGE + 50);
+		open_log(b, false);
+		expect_entries(b, entries);
+		assert_non_null(strstr(b->notice, "together they are whole"));
+		open_log(b, true);
+		expect_entries(b, entries);
+		assert_non_null(strstr(b->notice, "both were written again"));
+		expect_same_files(b);
+		open_log(b, true);
+		assert_string_equal(b->notice, "");
+		append(b, entries + 1, entries + 1);
+	}
+}
+
 static void test_commit_log__says_that_nothing_is_left(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	open_log(b, true);
 	append(b, 1, 2);
 	flip(b, "log-a", 20);
@@ -491,7 +365,7 @@ static void test_commit_log__says_that_nothing_is_left(void **state)
 /* ---- Newer programs ---- */
 
 /* Changes bytes of the last entry of both copies and authenticates it again. */
-static void forge_last_entry(struct bench *b, uint64_t page, size_t at, uint8_t value)
+static void forge_last_entry(struct log_bench *b, uint64_t page, size_t at, uint8_t value)
 {
 	size_t length;
 	uint8_t *data = read_file(b, "log-a", &length);
@@ -503,13 +377,13 @@ static void forge_last_entry(struct bench *b, uint64_t page, size_t at, uint8_t 
 	struct mac_part parts[] = {{entry, LOG_ENTRY_HEAD - 32}, {entry + LOG_ENTRY_HEAD, head.payload}};
 	key_mac(b->keys.auth, parts, 2, entry + LOG_ENTRY_HEAD - 32);
 	for (unsigned i = 0; i < 2; i++)
-		write_at(b, names[i], page * LOG_PAGE, entry, LOG_PAGE);
+		write_at(b, log_names[i], page * LOG_PAGE, entry, LOG_PAGE);
 	free(data);
 }
 
 static void test_commit_log__refuses_an_item_that_it_does_not_know(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	open_log(b, true);
 	append(b, 1, 2);
 	forge_last_entry(b, 2, LOG_ENTRY_HEAD, 77);
@@ -522,7 +396,7 @@ static void test_commit_log__refuses_an_item_that_it_does_not_know(void **state)
 
 static void test_commit_log__refuses_an_entry_of_a_newer_version(void **state)
 {
-	struct bench *b = *state;
+	struct log_bench *b = *state;
 	open_log(b, true);
 	append(b, 1, 2);
 	forge_last_entry(b, 2, 8, 2);
@@ -531,45 +405,7 @@ static void test_commit_log__refuses_an_entry_of_a_newer_version(void **state)
 	assert_non_null(strstr(err.msg, "version 2"));
 }
 
-/* ---- Crashes ---- */
-
-/* Cuts the power at every write of appends that also make the log start over, and again while it is opened. */
-static void test_commit_log__keeps_what_was_acknowledged_through_power_cuts(void **state)
-{
-	struct bench *base = *state;
-	static const enum io_sim_fault faults[] = {IO_SIM_CUT_BEFORE, IO_SIM_CUT_AFTER, IO_SIM_TORN};
-	open_log(base, true);
-	append(base, 1, 13);
-	commit_log_close(base->log);
-	base->log = NULL;
-	for (unsigned round = 0; round < 1800; round++) {
-		struct bench b = {.keys = base->keys};
-		struct err err = {0};
-		uint64_t acknowledged = 13;
-		assert_int_equal(io_sim_clone(base->io, &b.io, &err), ERR_OK);
-		io_sim_count_writes_only(b.io, true);
-		io_sim_arm(b.io, 1 + round % 20, faults[round / 20 % 3], false);
-		if (try_open(&b, true, NULL) == ERR_OK)
-			while (acknowledged < 17 && try_append(&b, acknowledged + 1, NULL) == ERR_OK)
-				acknowledged++;
-		io_sim_power_cycle(b.io, round);
-		io_sim_arm(b.io, 1 + round % 7, faults[round % 3], false);
-		ERR_IGNORE(try_open(&b, true, NULL));
-		io_sim_power_cycle(b.io, round + 1);
-		open_log(&b, true);
-		uint64_t there = commit_log_state(b.log)->saveset_count;
-		assert_in_range(there, acknowledged, acknowledged + 1);
-		expect_entries(&b, there);
-		append(&b, there + 1, there + 1);
-		io_sim_power_cycle(b.io, round + 2);
-		open_log(&b, false);
-		expect_entries(&b, there + 1);
-		commit_log_close(b.log);
-		io_free(b.io);
-	}
-}
-
-#define LOG_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define LOG_TEST(f) cmocka_unit_test_setup_teardown(f, log_bench_setup, log_bench_teardown)
 
 int main(void)
 {
@@ -591,10 +427,10 @@ int main(void)
 		LOG_TEST(test_commit_log__does_not_take_its_own_old_entries_again),
 		LOG_TEST(test_commit_log__takes_an_entry_that_reached_one_copy),
 		LOG_TEST(test_commit_log__says_which_entries_are_lost),
+		LOG_TEST(test_commit_log__joins_copies_that_are_damaged_in_different_places),
 		LOG_TEST(test_commit_log__says_that_nothing_is_left),
 		LOG_TEST(test_commit_log__refuses_an_item_that_it_does_not_know),
 		LOG_TEST(test_commit_log__refuses_an_entry_of_a_newer_version),
-		LOG_TEST(test_commit_log__keeps_what_was_acknowledged_through_power_cuts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,7 +79,10 @@ static void test_detect__vmdk_descriptor_is_a_short_text(void **state)
 	assert_string_equal(detect_bytes((const uint8_t *)text, sizeof(text) - 1, sizeof(text) - 1), "vmdk");
 	/* A raw disk on which a guest wrote the same words. */
 	assert_string_equal(detect_bytes((const uint8_t *)text, sizeof(text) - 1, GIB), "raw");
+	/* QEMU fills the sector up with zeroes; what has more behind them is no text. */
 	memcpy(head, text, sizeof(text) - 1);
+	assert_string_equal(detect_bytes(head, sizeof(head), sizeof(head)), "vmdk");
+	head[sizeof(head) - 1] = 'x';
 	assert_string_equal(detect_bytes(head, sizeof(head), sizeof(head)), "raw");
 }
 

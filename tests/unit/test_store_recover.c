@@ -78,8 +78,8 @@ static void end_job(struct bench *b, struct job *job)
 	world_close(&b->w);
 }
 
-/* Runs the job and takes a copy of the disk when its segment is sealed, or when all but the last stripe are written. The
- * world goes on with the copy. */
+/* Runs the job and takes a copy of the disk when its segment is sealed, or when all but the last stripe are written.
+ * The world goes on with the copy. */
 static void crash(struct bench *b, bool sealed)
 {
 	struct job job;
@@ -326,8 +326,8 @@ static void test_recover__loses_nothing_to_an_error_of_the_disk(void **state)
 	lose_nothing(false, BLOCKS - 1);
 }
 
-/* The process ends at call number `call` of its finish, so that nothing is synced that it had not synced itself. The next
- * one recovers, and the power fails. Returns false if the finish needs fewer calls. */
+/* The process ends at call number `call` of its finish, so that nothing is synced that it had not synced itself. The
+ * next one recovers, and the power fails. Returns false if the finish needs fewer calls. */
 static bool kill_and_cut(uint64_t call, uint64_t seed, unsigned *adopted)
 {
 	struct bench *b;
