@@ -123,7 +123,7 @@ enum err_code saveset_find(const struct saveset_list *list, const char *text, co
 			found++;
 		}
 	if (!found)
-		return err_set(err, list->damaged ? ERR_CORRUPT : ERR_NOT_FOUND, 0,
+		return err_set(err, ERR_NOT_FOUND, 0,
 			       "no saveset, VM or name '%s' in this store; 'xenolith list' shows them%s", text,
 			       list->damaged ? " (some can't be read)" : "");
 	if (found > 1)
@@ -179,5 +179,6 @@ enum err_code saveset_find_disk(const struct saveset_list *list, const char *tex
 		*ret = row;
 		return ERR_OK;
 	}
-	return err_set(err, ERR_NOT_FOUND, 0, "%s", whole.msg);
+	/* What is meant may be one of those whose description is damaged. */
+	return err_set(err, list->damaged ? ERR_CORRUPT : ERR_NOT_FOUND, 0, "%s", whole.msg);
 }

@@ -340,7 +340,8 @@ typedef const xmlError *reported_error;
 typedef xmlErrorPtr reported_error;
 #endif
 
-/* libxml2 reports here instead of on standard error. */
+/* libxml2 reports here instead of on standard error: the reader, and by way of its thread's handler what knows of no
+ * reader, such as the conversion of encodings. */
 static void take_xml_error(void *user, reported_error error)
 {
 	struct walker *w = user;
@@ -399,8 +400,10 @@ enum err_code ova_xml_parse(const uint8_t *xml, size_t n, struct ova *ret, struc
 	if (!w)
 		return err_set(err, ERR_NO_MEMORY, 0, "no memory to read ova.xml");
 	struct ova ova = {0};
+	xmlSetStructuredErrorFunc(w, take_xml_error);
 	enum err_code code = parse(w, xml, n, &ova, err);
 	xmlFreeTextReader(w->reader);
+	xmlSetStructuredErrorFunc(NULL, NULL);
 	free(w->records.objects);
 	if (code == ERR_OK)
 		*ret = ova;

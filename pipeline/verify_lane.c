@@ -214,15 +214,16 @@ static enum err_code verify_segment(struct worker *w, struct err *err)
 	}
 }
 
-/* A segment that cannot be opened loses all records that are wanted of it. */
-static enum err_code lose_segment(struct worker *w, const struct segment_info *info, const char *text, struct err *err)
+/* A segment that cannot be opened, or only its first `from` records, loses all others that are wanted. */
+static enum err_code lose_segment(struct worker *w, const struct segment_info *info, uint32_t from, const char *text,
+				  struct err *err)
 {
 	struct verify_job *job = w->lane->job;
 	struct finding f = {.kind = FINDING_SEGMENT, .segment = info->number, .length = info->file_length};
 	snprintf(f.text, sizeof(f.text), "%.255s", text);
 	check_report_finding(&job->check, &f);
 	check_add(&job->check.report.damaged_segments, 1);
-	for (uint32_t slot = 0; slot < info->record_count && slot < SEGMENT_RECORDS_MAX; slot++)
+	for (uint32_t slot = from; slot < info->record_count && slot < SEGMENT_RECORDS_MAX; slot++)
 		if (is_wanted(w, slot))
 			TRY(record_marks_set(&job->bad, w->place, slot, err));
 	return ERR_OK;
@@ -239,10 +240,16 @@ static enum err_code work_on(struct worker *w, struct err *err)
 	if (code == ERR_NO_MEMORY)
 		return err_set(err, code, 0, "%s", why.msg);
 	if (code != ERR_OK)
-		return lose_segment(w, info, why.msg, err);
+		return lose_segment(w, info, 0, why.msg, err);
 	w->entries = segment_entries(w->segment, &w->entry_count);
 	w->damaged = false;
 	code = verify_segment(w, err);
+	if (code == ERR_OK && w->entry_count < info->record_count) {
+		err_set(&why, ERR_CORRUPT, 0,
+			"segment %" PRIu64 ": %" PRIu32 " of %" PRIu32 " records can still be found", info->number,
+			w->entry_count, info->record_count);
+		code = lose_segment(w, info, w->entry_count, why.msg, err);
+	}
 	check_add(&job->check.report.segments, 1);
 	check_add(&job->check.report.damaged_segments, w->damaged);
 	segment_unref(w->segment);

@@ -236,16 +236,43 @@ static enum err_code read_directory(struct segment *segment, const struct store_
 	uint64_t end;
 	uint32_t left_out;
 	TRY(segment_collect_stripes(segment, keys, segment->trailer.data_end, false, &end, &left_out, err));
-	if (segment->entry_count != segment->trailer.record_count)
+	/* Slots count from the front, so those before the damage keep their numbers. */
+	if (segment->entry_count == 0)
 		return err_set(err, ERR_CORRUPT, 0, "the directory copy is damaged, and stripes at %" PRIu64 " are too",
 			       end);
+	return ERR_OK;
+}
+
+/* Neither trailer nor footer is left: what stands in whole stripes at the front of a segment that the log knows can
+ * still be had. */
+static enum err_code open_front(struct segment *segment, const struct store_keys *keys, const struct segment_info *info,
+				struct err *err)
+{
+	uint64_t size;
+	TRY(io_file_size(segment->file, &size, err));
+	if (segment_read_header(segment, keys, 0, NULL) != ERR_OK || segment->header.number != info->number ||
+	    segment->header.kind != info->kind || !uuid_equal(&segment->header.id, &info->id))
+		return err_set(err, ERR_CORRUPT, 0, "neither header, trailer nor footer is whole");
+	TRY(segment_unwrap_keys(segment, keys, err));
+	uint64_t end;
+	uint32_t left_out;
+	TRY(segment_collect_stripes(segment, keys, round_down(min_u64(size, SEGMENT_SIZE_MAX), 4096), false, &end,
+				    &left_out, err));
+	if (segment->entry_count == 0)
+		return err_set(err, ERR_CORRUPT, 0, "neither trailer, footer nor the first stripe is whole");
+	segment->trailer = (struct trailer){0};
 	return ERR_OK;
 }
 
 static enum err_code open_file(struct segment *segment, const struct store_keys *keys, enum segment_kind kind,
 			       uint64_t number, const struct segment_info *info, struct err *err)
 {
-	TRY(read_trailer(segment, keys, info, err));
+	struct err why = {0};
+	enum err_code code = read_trailer(segment, keys, info, &why);
+	if (code == ERR_CORRUPT && info)
+		return open_front(segment, keys, info, err);
+	if (code != ERR_OK)
+		return err_set(err, code, 0, "%s", why.msg);
 	const struct trailer *t = &segment->trailer;
 	if (t->number != number || t->kind != kind || !uuid_equal(&t->store_id, &keys->store_id) ||
 	    (info && !uuid_equal(&info->id, &t->id)))

@@ -159,7 +159,7 @@ static void test_saveset_find_disk__names_the_disks_there_are(void **state)
 	err = (struct err){0};
 	assert_int_equal(saveset_find_disk(&fixture->list, "first:root", &row, &disk, &err), ERR_INVALID);
 	err = (struct err){0};
-	assert_int_equal(saveset_find_disk(&fixture->list, "nobody:root", &row, &disk, &err), ERR_NOT_FOUND);
+	assert_int_equal(saveset_find_disk(&fixture->list, "nobody:root", &row, &disk, &err), ERR_CORRUPT);
 	assert_non_null(strstr(err.msg, "'nobody:root'"));
 	assert_null(row);
 }

@@ -30,6 +30,8 @@ static struct {
 
 static uint64_t random_state;
 
+static const enum io_sim_fault faults[] = {IO_SIM_CUT_BEFORE, IO_SIM_CUT_AFTER, IO_SIM_TORN};
+
 /* One cut, for the message when its consequences are wrong. */
 static struct {
 	const char *scenario;
@@ -201,7 +203,6 @@ static uint64_t count_writes(const struct history *base, act_fn act)
 /* `count` cuts, evenly over all writes of `act`, on copies of `base`. */
 static void cut(const struct history *base, const char *name, act_fn act, unsigned count)
 {
-	static const enum io_sim_fault faults[] = {IO_SIM_CUT_BEFORE, IO_SIM_CUT_AFTER, IO_SIM_TORN};
 	unsigned before = seen.cuts;
 	uint64_t points = count_writes(base, act);
 	now.scenario = name;
@@ -259,7 +260,7 @@ static void test_power_cut__during_init(void **state)
 	(void)state;
 	struct history h;
 	new_history(&h, 1, small_disk);
-	cut(&h, "init", act_init, tier_count(1300));
+	cut(&h, "init", act_init, tier_count(1200));
 	free_history(&h);
 }
 
@@ -268,7 +269,7 @@ static void test_power_cut__during_the_first_backup(void **state)
 	(void)state;
 	struct history h;
 	new_store(&h, 1, small_disk, 0);
-	cut(&h, "first backup", act_backup, tier_count(1700));
+	cut(&h, "first backup", act_backup, tier_count(1500));
 	free_history(&h);
 }
 
@@ -277,7 +278,7 @@ static void test_power_cut__during_the_second_backup(void **state)
 	(void)state;
 	struct history h;
 	new_store(&h, 1, small_disk, 1);
-	cut(&h, "second backup", act_backup, tier_count(1700));
+	cut(&h, "second backup", act_backup, tier_count(1500));
 	free_history(&h);
 }
 
@@ -286,7 +287,7 @@ static void test_power_cut__during_a_backup_after_a_cut(void **state)
 	(void)state;
 	struct history h;
 	new_store(&h, 1, small_disk, 1);
-	cut(&h, "backup after a cut", act_backup_after_cut, tier_count(1300));
+	cut(&h, "backup after a cut", act_backup_after_cut, tier_count(1200));
 	free_history(&h);
 }
 
@@ -295,7 +296,7 @@ static void test_power_cut__during_a_backup_after_a_kill(void **state)
 	(void)state;
 	struct history h;
 	new_store(&h, 1, small_disk, 1);
-	cut(&h, "backup after a kill", act_backup_after_kill, tier_count(1300));
+	cut(&h, "backup after a kill", act_backup_after_kill, tier_count(1200));
 	free_history(&h);
 }
 
@@ -342,6 +343,57 @@ static void test_power_cut__in_a_backup_that_commits_segments_on_its_way(void **
 	free_history(&h);
 }
 
+/* ---- Keys ---- */
+
+static const char second_key[40] = "another key file, of forty bytes or so.";
+
+static bool opens_with_second_key(struct io *io)
+{
+	struct unlock unlock = {UNLOCK_KEY_FILE, second_key, sizeof(second_key)};
+	struct store *store = NULL;
+	bool opens = store_open(io, STORE_READ, &unlock, &store, NULL) == ERR_OK;
+	store_close(store);
+	return opens;
+}
+
+/* Adds a slot, and removes it again if `remove`. *ret_done: what was asked for last had succeeded. */
+static void change_keys(struct history *h, bool remove, bool *ret_done)
+{
+	uint32_t number;
+	*ret_done = world_try_open(&h->w, STORE_WRITE, NULL) == ERR_OK &&
+		    key_slot_add(h->w.io, store_keys_of(h->w.store), KEY_SLOT_KEY_FILE, "second", second_key,
+				 sizeof(second_key), NULL, &number, NULL) == ERR_OK;
+	if (*ret_done && remove)
+		*ret_done = key_slot_remove(h->w.io, number, NULL) == ERR_OK;
+	world_close(&h->w);
+}
+
+static void test_power_cut__while_a_key_is_added_or_removed(void **state)
+{
+	(void)state;
+	struct history base;
+	new_store(&base, 1, small_disk, 1);
+	unsigned count = tier_count(360);
+	for (unsigned i = 0; i < count; i++) {
+		struct history h;
+		bool done;
+		start(&h, &base);
+		io_sim_arm(h.w.io, 1 + i / 3 % 12, faults[i % 3], false);
+		change_keys(&h, i % 2, &done);
+		seen.cuts += io_sim_calls(h.w.io) >= 1 + i / 3 % 12;
+		io_sim_power_cycle(h.w.io, test_random(&random_state));
+		/* The first key opens it whatever happened. */
+		world_open(&h.w, STORE_WRITE);
+		history_expect(&h);
+		world_close(&h.w);
+		if (done)
+			assert_int_equal(opens_with_second_key(h.w.io), i % 2 == 0);
+		end(&h);
+	}
+	print_message("key changes: %u cuts\n", count);
+	free_history(&base);
+}
+
 static int report_cut(void **state)
 {
 	(void)state;
@@ -365,6 +417,7 @@ int main(void)
 		CUT_TEST(test_power_cut__with_two_lanes_and_several_segments),
 		CUT_TEST(test_power_cut__in_a_sealed_store),
 		CUT_TEST(test_power_cut__in_a_backup_that_commits_segments_on_its_way),
+		CUT_TEST(test_power_cut__while_a_key_is_added_or_removed),
 	};
 	keep_memory();
 	random_state = test_seed("test_power_cuts");

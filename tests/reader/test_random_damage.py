@@ -48,9 +48,10 @@ def round_of(name, work, source):
         expect("Traceback" not in result.text, "%s\n%s" % (what, result.text))
         expect(result.code != 0 or digest(out) == items[disk], "%s: '%s' came back as something else" % (what, disk))
         codes.append(result.code)
-    # In text there is more than one way to be strict.
+    # In text there is more than one way to be strict; and one may still find a record that the other gives up, with the
+    # right content, as was seen above.
     is_text = "store.conf" in what or "/keys/" in what
-    expect(codes[0] == codes[1] or is_text, "%s: the reader ends with %d, the program with %d" % (what, *codes))
+    expect(codes[0] == codes[1] or is_text or set(codes) == {0, 13}, "%s: the reader ends with %d, the program with %d" % (what, *codes))
     shutil.rmtree(store.path)
     return codes[0]
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -249,6 +250,27 @@ static void test_ova_xml__refuses_document_types_and_entities(void **state)
 	assert_refused(HEAD VM("&undeclared;") TAIL, ERR_CORRUPT, "ova.xml");
 }
 
+static void test_ova_xml__keeps_libxml2_off_standard_error(void **state)
+{
+	static const uint8_t utf32[] = {'<', 0, 0, 0, 0xff};
+	struct ova ova;
+	struct err err = {0};
+	char text[16];
+	FILE *caught = tmpfile();
+	int kept = dup(STDERR_FILENO);
+	(void)state;
+	assert_true(caught && kept >= 0 && dup2(fileno(caught), STDERR_FILENO) >= 0);
+	enum err_code code = ova_xml_parse(utf32, sizeof(utf32), &ova, &err);
+	fflush(stderr);
+	dup2(kept, STDERR_FILENO);
+	close(kept);
+	assert_int_equal(code, ERR_CORRUPT);
+	assert_non_null(strstr(err.msg, "ova.xml is not well-formed"));
+	rewind(caught);
+	assert_int_equal(fread(text, 1, sizeof(text), caught), 0);
+	fclose(caught);
+}
+
 /* `before` and `after` around `count` times `middle`. */
 static char *repeat(const char *before, const char *middle, size_t count, const char *after)
 {
@@ -332,6 +354,7 @@ int main(void)
 		cmocka_unit_test(test_ova_xml__refuses_sizes_that_are_none),
 		cmocka_unit_test(test_ova_xml__refuses_what_is_no_xml_rpc_value),
 		cmocka_unit_test(test_ova_xml__refuses_document_types_and_entities),
+		cmocka_unit_test(test_ova_xml__keeps_libxml2_off_standard_error),
 		cmocka_unit_test(test_ova_xml__bounds_depth_and_count),
 		cmocka_unit_test(test_ova_xml__bounds_the_number_of_disks),
 		cmocka_unit_test(test_ova_xml__reads_large_documents),
