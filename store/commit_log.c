@@ -160,7 +160,7 @@ static enum err_code heal(struct commit_log *log, unsigned which, const struct c
 	TRY(io_sync(f->file, err));
 	f->size = good->length;
 	f->end = good->end;
-	return io_sync_dir(log->io, "", err);
+	return ERR_OK;
 }
 
 static enum err_code keep_last_entry(struct commit_log *log, const uint8_t *data, size_t length, struct err *err)
@@ -222,6 +222,8 @@ static enum err_code choose(struct commit_log *log, struct candidate c[2], char 
 			TRY(heal(log, other, &c[best], err));
 		if (joined) /* the other one is whole now */
 			TRY(heal(log, best, &c[best], err));
+		/* Their names too: an opening that was killed may have made one again. */
+		TRY(io_sync_dir(log->io, "", err));
 	}
 	TRY(keep_last_entry(log, c[best].data + c[best].last_start, c[best].end - c[best].last_start, err));
 	log->state = c[best].state;

@@ -104,7 +104,7 @@ void segment_writer_free(struct segment_writer *w)
 		return;
 	/* The kernel may still own stripes: wait for it, whatever the outcome. */
 	for (unsigned i = 0; i < 2; i++)
-		while (w->segments[i].pending && io_queue_wait(w->queue, 1, NULL) == ERR_OK)
+		while ((w->segments[i].pending || w->segments[i].syncing) && io_queue_wait(w->queue, 1, NULL) == ERR_OK)
 			;
 	while (w->reading && w->reading->state == STRIPE_READING && io_queue_wait(w->queue, 1, NULL) == ERR_OK)
 		;

@@ -58,27 +58,37 @@ static void do_damage(struct log_bench *b, enum damage damage)
 	}
 }
 
-/* An append is killed at write number `kill` (0: none is), one copy is damaged, the next process opens the log, and the
- * power fails at write number `cut` of its appends. */
-static void kill_damage_and_cut(struct io *full, const struct store_keys *keys, unsigned kill, enum damage damage,
-				unsigned cut, uint64_t seed)
+/* Where things go wrong: numbers of writes, 0 for not at all. */
+struct mishaps {
+	unsigned append_killed;
+	enum damage damage; /* to one copy, then */
+	unsigned open_killed;
+	unsigned power_cut; /* in the appends of the process that opens the log in the end */
+};
+
+static void kill_damage_and_cut(struct io *full, const struct store_keys *keys, const struct mishaps *m, uint64_t seed)
 {
 	struct log_bench b = {.keys = *keys};
 	struct err err = {0};
 	assert_int_equal(io_sim_clone(full, &b.io, &err), ERR_OK);
 	io_sim_count_writes_only(b.io, true);
-	if (kill) {
+	if (m->append_killed) {
 		open_log(&b, true);
 		uint64_t next = commit_log_state(b.log)->saveset_count + 1;
-		io_sim_arm(b.io, kill, IO_SIM_EIO, true);
+		io_sim_arm(b.io, m->append_killed, IO_SIM_EIO, true);
 		ERR_IGNORE(try_append(&b, next, NULL));
 		io_sim_arm(b.io, 0, IO_SIM_NONE, false);
 	}
-	do_damage(&b, damage);
+	do_damage(&b, m->damage);
+	if (m->open_killed) {
+		io_sim_arm(b.io, m->open_killed, IO_SIM_EIO, true);
+		ERR_IGNORE(try_open(&b, true, NULL));
+		io_sim_arm(b.io, 0, IO_SIM_NONE, false);
+	}
 	open_log(&b, true);
 	uint64_t shown = commit_log_state(b.log)->saveset_count;
-	io_sim_arm(b.io, cut, seed % 2 ? IO_SIM_CUT_AFTER : IO_SIM_TORN, false);
-	while (io_sim_calls(b.io) < cut && try_append(&b, shown + 1, NULL) == ERR_OK)
+	io_sim_arm(b.io, m->power_cut, seed % 2 ? IO_SIM_CUT_AFTER : IO_SIM_TORN, false);
+	while (io_sim_calls(b.io) < m->power_cut && try_append(&b, shown + 1, NULL) == ERR_OK)
 		shown++;
 	io_sim_power_cycle(b.io, seed);
 	open_log(&b, true);
@@ -92,16 +102,21 @@ static void kill_damage_and_cut(struct io *full, const struct store_keys *keys, 
 static void test_commit_log__never_loses_what_an_opening_has_shown(void **state)
 {
 	struct log_bench *base = *state;
+	uint64_t seed = 0;
 	open_log(base, true);
 	append(base, 1, 13);
 	/* With 14 entries one more page is left, with 15 none. */
 	for (uint64_t entries = 14; entries <= 15; entries++) {
 		append(base, entries, entries);
-		for (unsigned kill = 0; kill <= 4; kill++)
-			for (unsigned damage = 0; damage < DAMAGE_KINDS; damage++)
-				for (unsigned cut = 1; cut <= 8; cut++)
-					for (uint64_t seed = 0; seed < 8; seed++)
-						kill_damage_and_cut(base->io, &base->keys, kill, damage, cut, seed);
+		for (unsigned i = 0; i < 5 * DAMAGE_KINDS * 5 * 8 * 8; i++) {
+			struct mishaps m = {
+				.append_killed = i % 5,
+				.damage = i / 5 % DAMAGE_KINDS,
+				.open_killed = i / (5 * DAMAGE_KINDS) % 5,
+				.power_cut = 1 + i / (5 * DAMAGE_KINDS * 5) % 8,
+			};
+			kill_damage_and_cut(base->io, &base->keys, &m, seed++);
+		}
 	}
 }
 

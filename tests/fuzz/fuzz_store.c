@@ -24,7 +24,9 @@ enum {
 	FLAG_WRITE = 1 << 2,
 	FLAG_LOSE = 1 << 3, /* the numbered file is missing */
 	FLAG_KEEP_GOING = 1 << 4,
-	FLAG_NO_TABLES = 1 << 5, /* of the segments only the directories are sealed */
+	FLAG_ROLL_BACK = 1 << 5, /* the numbered count of entries is gone from the log: segments are orphans */
+	FLAG_UNSEAL = 1 << 6,    /* segments end behind their stripes, every second one by the number */
+	FLAG_STRIPES = 1 << 7,   /* of the segments only the stripes are sealed */
 };
 
 enum { BLOCKS = 12, VERSIONS = 3, FILES_MAX = 24 };
@@ -173,6 +175,28 @@ static void make_folders(struct io *io)
 		require(io_make_dir(io, folders[i], NULL) == ERR_OK);
 }
 
+/* Takes the last 1 to 4 entries away, as if they had never been committed. */
+static void roll_back(uint8_t *log, size_t length, unsigned number)
+{
+	size_t ends[16];
+	size_t count = 0;
+	for (size_t at = 0; at + LOG_PAGE <= length && count < 16; at += LOG_PAGE)
+		if (memcmp(log + at, "XLLOGENT", 8) == 0)
+			ends[count++] = at;
+	size_t gone = min_u64(1 + number % 4, count);
+	if (gone)
+		memset(log + ends[count - gone], 0, length - ends[count - gone]);
+}
+
+static void put_file(struct io *io, const char *path, const uint8_t *data, size_t length)
+{
+	struct io_file *file;
+	require(io_open(io, path, IO_WRITE | IO_CREATE, &file, NULL) == ERR_OK);
+	require(!length || io_write(file, 0, data, length, NULL) == ERR_OK);
+	require(io_sync(file, NULL) == ERR_OK);
+	io_file_close(file);
+}
+
 static struct io *make_disk(unsigned flags, unsigned number, const uint8_t *patches, size_t size)
 {
 	struct io *io;
@@ -185,17 +209,18 @@ static struct io *make_disk(unsigned flags, unsigned number, const uint8_t *patc
 	for (size_t i = 0; i < file_count; i++) {
 		const struct ground_file *f = &files[i];
 		uint8_t *data = bytes + f->offset;
-		struct io_file *file;
+		size_t length = f->length;
 		if (flags & FLAG_LOSE && number % file_count == i)
 			continue;
+		if (flags & FLAG_ROLL_BACK && f->is_log)
+			roll_back(data, length, number);
 		if (flags & FLAG_SEAL && f->is_log)
 			seal_log(data, f->length, flags & FLAG_CHAIN, auth_key);
 		if (flags & FLAG_SEAL && f->is_segment)
-			seal_segment(data, &f->shape, flags & FLAG_NO_TABLES ? SEAL_STRIPES : SEAL_ALL, auth_key);
-		require(io_open(io, f->path, IO_WRITE | IO_CREATE, &file, NULL) == ERR_OK);
-		require(!f->length || io_write(file, 0, data, f->length, NULL) == ERR_OK);
-		require(io_sync(file, NULL) == ERR_OK);
-		io_file_close(file);
+			seal_segment(data, &f->shape, flags & FLAG_STRIPES ? SEAL_STRIPES : SEAL_ALL, auth_key);
+		if (flags & FLAG_UNSEAL && f->is_segment && (i + number) % 2)
+			length = f->shape.data_end;
+		put_file(io, f->path, data, length);
 	}
 	free(bytes);
 	return io;
@@ -266,6 +291,21 @@ static enum err_code check(struct store *store,
 	return code;
 }
 
+/* A store that could be written can be opened again, and has what was committed. */
+static struct store *back_up_again(struct io *io, struct store *store)
+{
+	struct err err = {0};
+	enum err_code code = back_up(store, VERSIONS - 1, &err);
+	if (code != ERR_OK)
+		require_message(code, &err);
+	store_close(store);
+	require(open_store(io, STORE_READ, &store, NULL) == ERR_OK);
+	const struct log_state *state = store_state(store);
+	require(code != ERR_OK || (state->saveset_count && uuid_equal(&state->savesets[state->saveset_count - 1].id,
+								      &version_ids[VERSIONS - 1])));
+	return store;
+}
+
 static void use(struct io *io, unsigned flags)
 {
 	struct store *store = NULL;
@@ -279,12 +319,9 @@ static void use(struct io *io, unsigned flags)
 	ERR_IGNORE(check(store, scrub_run));
 	bool verified = check(store, verify_run) == ERR_OK;
 	require(all || !verified);
-	if (flags & FLAG_WRITE) {
-		code = back_up(store, VERSIONS - 1, &err);
-		if (code != ERR_OK)
-			require_message(code, &err);
-		(void)restore_all(store, flags & FLAG_KEEP_GOING);
-	}
+	if (flags & FLAG_WRITE)
+		store = back_up_again(io, store);
+	(void)restore_all(store, flags & FLAG_KEEP_GOING);
 	store_close(store);
 }
 
