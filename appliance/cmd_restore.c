@@ -60,6 +60,25 @@ static enum err_code path_in(const char *directory, const char *disk, const char
 	return ERR_OK;
 }
 
+/* Two disks must not become one file: names may differ only where a path cannot. */
+static enum err_code check_paths(const struct saveset *saveset, const char *directory, const char *format,
+				 struct err *err)
+{
+	char one[4096];
+	char other[4096];
+	for (size_t i = 0; i < saveset->disk_count; i++)
+		for (size_t j = 0; j < i; j++) {
+			TRY(path_in(directory, saveset->disks[i].name, format, one, sizeof(one), err));
+			TRY(path_in(directory, saveset->disks[j].name, format, other, sizeof(other), err));
+			if (strcmp(one, other) == 0)
+				return err_set(
+					err, ERR_INVALID, 0,
+					"the disks '%s' and '%s' would both become '%s'; restore them one by one",
+					saveset->disks[j].name, saveset->disks[i].name, one);
+		}
+	return ERR_OK;
+}
+
 static enum err_code restore_to(const struct invocation *invocation, struct store *store,
 				const struct saveset_disk *disk, const char *spec, struct restore_sums *sums,
 				struct err *err)
@@ -80,6 +99,8 @@ static enum err_code restore_all(const struct invocation *invocation, struct sto
 	const struct restore_options *options = invocation->options;
 	const char *format = options->format ? options->format : "raw";
 	enum err_code damage = ERR_OK;
+	if (!only)
+		TRY(check_paths(saveset, directory, format, err));
 	for (size_t i = 0; i < saveset->disk_count; i++) {
 		const struct saveset_disk *disk = &saveset->disks[i];
 		char path[4096];
