@@ -285,6 +285,10 @@ static bool fill_and_back_up(const struct history *base, uint64_t room, bool pow
 	err = (struct err){0};
 	if (open_once(&h, STORE_WRITE, &err) != ERR_OK)
 		fail_msg("with %u bytes left the store does not open: %s", (unsigned)room, err.msg);
+	/* An opening that cannot take the interrupted job's work over leaves no part of a copy behind. */
+	size_t files = world_count_segment_files(&h.w);
+	world_reopen(&h.w, STORE_WRITE);
+	assert_int_equal(world_count_segment_files(&h.w), files);
 	history_expect(&h);
 	world_expect_clean(&h.w);
 	world_close(&h.w);

@@ -260,8 +260,35 @@ static void test_power_cut__during_init(void **state)
 	(void)state;
 	struct history h;
 	new_history(&h, 1, small_disk);
-	cut(&h, "init", act_init, tier_count(1200));
+	cut(&h, "init", act_init, tier_count(900));
 	free_history(&h);
+}
+
+/* Nothing in between: a store that is as its init made it, or none. So little to check that there can be many cuts. */
+static void test_power_cut__during_init_leaves_a_store_or_none(void **state)
+{
+	(void)state;
+	struct history base;
+	new_history(&base, 1, small_disk);
+	uint64_t points = count_writes(&base, act_init);
+	unsigned count = tier_count(4200);
+	for (unsigned i = 0; i < count; i++) {
+		struct history h;
+		struct err err = {0};
+		start(&h, &base);
+		io_sim_arm(h.w.io, 1 + i % points, faults[i / points % 3], false);
+		ERR_IGNORE(act_init(&h, NULL));
+		seen.cuts += io_sim_calls(h.w.io) >= 1 + i % points;
+		io_sim_power_cycle(h.w.io, test_random(&random_state));
+		enum err_code code = world_try_open(&h.w, STORE_WRITE, &err);
+		if (code != ERR_OK && (code != ERR_NO_STORE || h.w.made))
+			fail_msg("after a cut at write %u: %s", (unsigned)(1 + i % points), err.msg);
+		if (code == ERR_OK && *store_notices(h.w.store))
+			fail_msg("after a cut at write %u: %s", (unsigned)(1 + i % points), *store_notices(h.w.store));
+		end(&h);
+	}
+	print_message("init alone: %u cuts over %u writes\n", count, (unsigned)points);
+	free_history(&base);
 }
 
 static void test_power_cut__during_the_first_backup(void **state)
@@ -409,6 +436,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CUT_TEST(test_power_cut__during_init),
+		CUT_TEST(test_power_cut__during_init_leaves_a_store_or_none),
 		CUT_TEST(test_power_cut__during_the_first_backup),
 		CUT_TEST(test_power_cut__during_the_second_backup),
 		CUT_TEST(test_power_cut__during_a_backup_after_a_cut),
